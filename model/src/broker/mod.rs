@@ -1,0 +1,11 @@
+//! The life of a broker as the broker sees it (B1, B2, L6).
+//!
+//! ```text
+//!   Starting ──▶ Recovering ──▶ Running ──▶ ControlledShutdown ──▶ Stopped
+//!   (register)   (fenced: catch    (unfenced)    (leaders move away)
+//!                 up, heartbeat)
+//! ```
+
+mod event;
+
+pub use event::{Effect, Effects, Event, Timer};

@@ -1,0 +1,2 @@
+//! Invariants of the protocol, one file each: the same functions judge the checkers, the simulator
+//! and the running cluster.

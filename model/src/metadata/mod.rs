@@ -1,0 +1,27 @@
+//! Cluster metadata: records, the image that they fold into, and the controller's decisions.
+//!
+//! ```text
+//!  Request ──▶ Controller::step ──▶ records ──▶ the quorum's log ──▶ Committed ──▶ image.replay
+//!                    │ reads the latest image (committed + own appends)       on every node
+//!                    └──▶ response, held back until its records are committed
+//! ```
+//!
+//! [`Record`] is what the log holds, [`Image`] what it means, [`Request`] and [`Response`] what the
+//! active controller is asked and answers, [`Event`] and [`Effect`] its machine's border.
+
+mod event;
+mod image;
+mod record;
+mod request;
+
+pub use event::{Effect, Effects, Event, RequestId, Timer};
+pub use image::{Broker, Configs, Image, Partition, ResourceKind, Topic, effective_min_isr};
+pub use record::{
+    BrokerRegistrationChange, ConfigRecord, Endpoint, PartitionChange, PartitionRecord, Record,
+    RegisterBroker, RegisterController, SecurityProtocol,
+};
+pub use request::{
+    AlterPartition, AlterPartitionResult, AlteredPartition, BrokerHeartbeat, BrokerRegistration,
+    ConfigChange, ConfigOp, CreatePartitions, ElectLeaders, ElectionType, HeartbeatReply, NewTopic,
+    ReassignPartition, Refusal, Request, Response, ShrinkReason, TopicCreated, TopicRef,
+};

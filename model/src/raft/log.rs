@@ -1,0 +1,30 @@
+//! The metadata log as the quorum machine sees it: [`Log`] plus what only a quorum needs.
+
+use super::SnapshotId;
+use crate::log::{Extent, Log};
+use crate::{Epoch, NodeId};
+
+/// The metadata log. `append` takes a leader's batch; a leader's own go through
+/// [`RaftLog::append_as_leader`].
+pub trait RaftLog: Log<Batch: Extent> {
+    /// Records from `from` (at or above the log's start, below its end), at least one batch,
+    /// within the shell's size limit.
+    fn read(&self, from: crate::Offset) -> Self::Batch;
+
+    /// Appends the controller's records in `epoch`.
+    fn append_as_leader(&mut self, epoch: Epoch, batch: Self::Batch);
+
+    /// Appends the control record with which an epoch begins (Q5).
+    fn append_leader_change(&mut self, epoch: Epoch, leader: NodeId);
+
+    /// The latest durable snapshot.
+    fn snapshot(&self) -> Option<SnapshotId>;
+
+    /// A chunk of `snapshot` from byte `position` on and whether it is the last one; `None` when
+    /// the snapshot is not there or shorter.
+    fn read_snapshot(&self, snapshot: SnapshotId, position: u64) -> Option<(Self::Batch, bool)>;
+
+    /// The log below the snapshot's end may go; if the log is shorter than the snapshot or differs
+    /// from it, it restarts, empty, at the snapshot's end (Q11).
+    fn cut_to_snapshot(&mut self, snapshot: SnapshotId);
+}

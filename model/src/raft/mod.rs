@@ -1,0 +1,22 @@
+//! The controller quorum: KRaft, a Raft whose followers pull (rules Q1 to Q11).
+//!
+//! ```text
+//!   Unattached ──▶ Prospective ──▶ Candidate ──▶ Leader ──▶ Resigned
+//!       ▲   │ (knows no leader)  (pre-vote)  (real vote)      │
+//!       │   └──────────▶ Follower ◀───────────────────────────┘
+//!       └── observers are only ever Unattached or Follower
+//! ```
+//!
+//! Read on: [`Event`] is everything that can happen to a node of the quorum, [`Effect`] everything
+//! that it can ask for, [`Message`] what nodes say to each other.
+
+mod event;
+mod log;
+mod message;
+
+pub use event::{Effect, Effects, Event, Gate, Patience, StoredState, Timer};
+pub use log::RaftLog;
+pub use message::{
+    BeginQuorumEpoch, EndQuorumEpoch, Fetch, FetchOutcome, FetchResponse, FetchSnapshot,
+    FetchSnapshotResponse, Message, SnapshotId, Vote, VoteResponse,
+};

@@ -1,0 +1,18 @@
+//! One partition on one broker: rules L1 to L5 (leader and follower), I1 to I5 (idempotent
+//! producers), F1 and F2.
+//!
+//! ```text
+//!                 ┌── Append, Fetch (of followers), Altered ──┐
+//!   metadata ──▶ Leader  ◀── View names me ──▶  Follower ◀── Fetched (from the leader)
+//!                 └── AlterPartition, Reply, HighWatermark    └── Fetch position
+//! ```
+//!
+//! Read on: [`Event`], [`Effect`], then [`View`], which is all that a replica knows of the metadata.
+
+mod event;
+mod log;
+mod message;
+
+pub use event::{Acks, Appended, Effect, Effects, Event, RequestId, Timer, View};
+pub use log::{BatchHeader, DataLog, ProducerBatch};
+pub use message::{Fetch, FetchOutcome, FetchPosition, Fetched};

@@ -1,0 +1,136 @@
+//! The guards of the protocol, as switches that only the checker can throw.
+//!
+//! A machine is generic over its [`Rules`]. Production can name only [`Shipped`], a zero-sized type
+//! whose guards all hold, so that the compiler removes the question. The checker instantiates the
+//! same source with `check::Mutated`, in which one named guard fails, and must find out.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+/// Which guards hold.
+pub trait Rules: Copy + Eq + Hash + Debug + Default + 'static {
+    /// Whether `guard` is in force.
+    fn holds(self, guard: Guard) -> bool;
+}
+
+/// The rules as shipped: every guard holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Shipped;
+
+impl Rules for Shipped {
+    #[inline(always)]
+    fn holds(self, _: Guard) -> bool {
+        true
+    }
+}
+
+macro_rules! guards {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A guard that a mutation can remove. The variant names the *mutation*: what goes wrong
+        /// when the guard is gone.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Guard { $($(#[$doc])* $name,)* }
+
+        impl Guard {
+            pub const ALL: &'static [Guard] = &[$(Guard::$name,)*];
+
+            /// The mutation's name on the command line.
+            pub fn name(self) -> &'static str {
+                match self { $(Guard::$name => $text,)* }
+            }
+        }
+    };
+}
+
+guards! {
+    /// Q2: a vote leaves only after it is stored.
+    VoteBeforeDurable = "vote-before-durable",
+    /// Q3: a vote goes only to a candidate whose log is as complete as the voter's.
+    SkipLogUpToDate = "skip-log-up-to-date",
+    /// Q3: logs compare in dictionary order of (last epoch, end), not member by member.
+    CompareLogMemberwise = "compare-log-memberwise",
+    /// Q7: a record of an earlier epoch is not committed by counting replicas.
+    CommitOldEpoch = "commit-old-epoch",
+    /// Q7: the high watermark passes the epoch's first record before it moves at all.
+    HwAtEpochStart = "hw-at-epoch-start",
+    /// Q2: a restarted leader resigns; it does not lead on in the same epoch.
+    RestartAsLeader = "restart-as-leader",
+    /// Q7, Q8: only what is flushed counts towards the high watermark.
+    CountUnflushed = "count-unflushed",
+    /// Q6: a follower acknowledges what was verified against the leader, not its own end.
+    AckOwnEnd = "ack-own-end",
+    /// Q6: only a valid fetch moves the recorded end.
+    CommitOnNack = "commit-on-nack",
+    /// Q8: an append that the log already holds does not truncate it first.
+    TruncateThenAppend = "truncate-then-append",
+    /// Q5, Q7: a majority is more than half.
+    MajorityIsHalf = "majority-is-half",
+    /// Q7: the leader counts only while it is a voter.
+    CountRemovedLeader = "count-removed-leader",
+    /// Q12: no voter change before a commit in this epoch.
+    ReconfigureBeforeCommit = "reconfigure-before-commit",
+    /// Q12: one uncommitted voter set at most.
+    TwoUncommittedVoterSets = "two-uncommitted-voter-sets",
+    /// Q3: a voter is its id and its directory.
+    VoterWithoutDirectory = "voter-without-directory",
+    /// Q4: a granted pre-vote is no vote.
+    PrevoteIsVote = "prevote-is-vote",
+    /// Q4: a follower that has fetched from its leader refuses pre-votes.
+    PrevoteUnderLiveLeader = "prevote-under-live-leader",
+    /// Q11: a snapshot ends before the offset that names it.
+    SnapshotOffByOne = "snapshot-off-by-one",
+    /// P3: a fenced or stopping broker joins no ISR.
+    FencedJoinsIsr = "fenced-joins-isr",
+    /// P3: an AlterPartition names the partition epoch that it saw.
+    SkipPartitionEpoch = "skip-partition-epoch",
+    /// L2: the high watermark waits for the maximal ISR, not for the committed one.
+    HwOverCommittedIsr = "hw-over-committed-isr",
+    /// L4: a follower truncates where its epochs diverge from the leader's, not to its high
+    /// watermark.
+    TruncateToHighWatermark = "truncate-to-high-watermark",
+    /// L2: the high watermark stands still while the ISR is below min.insync.replicas.
+    HwUnderMinIsr = "hw-under-min-isr",
+    /// B1: a replica that lost data leaves ISR and ELR when it registers.
+    UncleanKeepsElr = "unclean-keeps-elr",
+    /// P6: the last known leader is elected only if it is alive.
+    ElectDeadLastLeader = "elect-dead-last-leader",
+    /// P6, P7: ELR members are replicas.
+    ElrOutsideReplicas = "elr-outside-replicas",
+    /// P7: a reassignment completes with min.insync.replicas members in the ISR.
+    ReassignBelowMinIsr = "reassign-below-min-isr",
+    /// P6, L2: controller and broker agree on the effective min.insync.replicas.
+    TwoMinIsrs = "two-min-isrs",
+    /// Q4: pre-vote as a whole (expected survivor).
+    DropPrevote = "drop-prevote",
+    /// Q9: a leader that hears from no majority resigns (expected survivor).
+    DropCheckQuorum = "drop-check-quorum",
+    /// Q10: a resigning leader tells its followers (expected survivor).
+    DropEndQuorum = "drop-end-quorum",
+    /// B2: a broker waits for its own registration in the metadata before it is unfenced
+    /// (expected survivor).
+    UnfenceAtOnce = "unfence-at-once",
+    /// L1: a joiner has reached the start of the leader's epoch.
+    JoinBeforeEpochStart = "join-before-epoch-start",
+    /// L1: a joiner has reached the leader's high watermark.
+    JoinBelowHighWatermark = "join-below-high-watermark",
+    /// L4: a fetch response is used only if it continues the follower's log in its epoch.
+    StaleFetchResponse = "stale-fetch-response",
+    /// L3: an AlterPartition answer of another leader epoch or partition epoch is ignored.
+    StaleAlterPartition = "stale-alter-partition",
+    /// L5: a new leader forgets what followers outside the ISR had fetched.
+    KeepFollowerState = "keep-follower-state",
+    /// L4: a follower's fetch in an earlier leader epoch is refused.
+    SkipLeaderEpoch = "skip-leader-epoch",
+    /// I3: sequences are gapless.
+    SkipSequenceCheck = "skip-sequence-check",
+    /// I5: acks=all is refused while the ISR is below min.insync.replicas.
+    AppendUnderMinIsr = "append-under-min-isr",
+    /// P5: only ISR members, or ELR members when the ISR is empty, are elected.
+    ElectAnyReplica = "elect-any-replica",
+    /// Q6: a diverging follower is told so.
+    IgnoreDivergence = "ignore-divergence",
+    /// Q8: the high watermark of a diverging response is not taken.
+    HwFromDivergence = "hw-from-divergence",
+    /// Q3: one vote per epoch.
+    VoteTwice = "vote-twice",
+}

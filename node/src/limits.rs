@@ -1,0 +1,36 @@
+//! Bounds of the node on everything that another party can fill, each with its reason.
+
+use std::time::Duration;
+
+/// A client's frame: Kafka's `socket.request.max.bytes`.
+pub const CLIENT_FRAME: usize = 100 * 1024 * 1024;
+
+/// A peer's CBOR header: metadata requests of 10,000 records fit; bulk travels beside it.
+pub const PEER_HEADER: usize = 8 * 1024 * 1024;
+
+/// A peer's frame with its attached record batches: a replica fetch answer
+/// (`replica.fetch.response.max.bytes`, 10 MiB) plus one batch that alone is larger.
+pub const PEER_FRAME: usize = 120 * 1024 * 1024;
+
+/// What a connection may send before it has said who it is, and how long it may take.
+pub const HANDSHAKE_BYTES: usize = 64 * 1024;
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+
+/// CBOR nesting; our deepest message has seven levels.
+pub const CBOR_DEPTH: usize = 16;
+
+/// CBOR items in one header: 10,000 partitions of seven fields, twice over.
+pub const CBOR_ITEMS: usize = 262_144;
+
+/// Client connections in all and per address.
+pub const CONNECTIONS: usize = 10_000;
+pub const CONNECTIONS_PER_IP: usize = 4_000;
+
+/// Requests read ahead on one client connection; a client that has more in flight waits.
+pub const REQUESTS_IN_FLIGHT: usize = 64;
+
+/// Bytes of requests held in memory for all clients together.
+pub const REQUEST_MEMORY: usize = 512 * 1024 * 1024;
+
+/// Frames queued towards one peer; beyond it the sender is told that the link is full.
+pub const LINK_QUEUE: usize = 4_096;
