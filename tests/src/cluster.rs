@@ -1,0 +1,391 @@
+//! Clusters of real processes, each under the test's own control: no supervisor restarts anything.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait::eventually;
+use crate::wire;
+
+/// The `kraft` binary of this build, built once per test process if need be.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("KRAFT_BINARY") {
+            return PathBuf::from(path);
+        }
+        let test = std::env::current_exe().expect("a test knows its own path");
+        let profile_dir = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+        let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(name) => name,
+        };
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let built = Command::new(cargo)
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "kraft",
+                "--bin",
+                "kraft",
+                "--profile",
+                profile,
+            ])
+            .arg("--target-dir")
+            .arg(profile_dir.parent().expect("target/<profile>"))
+            .current_dir(root)
+            .status()
+            .expect("cargo runs");
+        assert!(built.success(), "the kraft binary does not build");
+        profile_dir.join("kraft")
+    })
+}
+
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub controllers: i32,
+    pub brokers: i32,
+    /// Nodes that are both; used instead of the two above if not 0.
+    pub combined: i32,
+    /// Settings for every node.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Layout {
+    pub fn split(controllers: i32, brokers: i32) -> Layout {
+        Layout { controllers, brokers, combined: 0, settings: Vec::new() }
+    }
+
+    pub fn combined(nodes: i32) -> Layout {
+        Layout { controllers: 0, brokers: 0, combined: nodes, settings: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Layout {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn roles(&self) -> Vec<(i32, bool, bool)> {
+        if self.combined > 0 {
+            return (1..=self.combined).map(|id| (id, true, true)).collect();
+        }
+        let controllers = (1..=self.controllers).map(|id| (id, true, false));
+        let brokers = (1..=self.brokers).map(|id| (self.controllers + id, false, true));
+        controllers.chain(brokers).collect()
+    }
+}
+
+/// A running cluster. Dropping it kills every process that it started.
+#[derive(Debug)]
+pub struct Cluster {
+    pub dir: tempfile::TempDir,
+    pub cluster_id: String,
+    nodes: BTreeMap<i32, Node>,
+}
+
+/// One node: its files, and its process while it runs.
+#[derive(Debug)]
+pub struct Node {
+    pub id: i32,
+    pub is_controller: bool,
+    pub is_broker: bool,
+    pub dir: PathBuf,
+    pub client_port: u16,
+    pub controller_port: u16,
+    pub metrics_port: u16,
+    process: Option<Child>,
+}
+
+/// Ports that were free a moment ago. They stay bound until all are found, so that no two are one.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    let sockets: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
+        .collect();
+    sockets.iter().map(|socket| socket.local_addr().expect("a bound socket").port()).collect()
+}
+
+impl Cluster {
+    /// Formats and starts a cluster, and waits until every broker serves clients.
+    pub fn start(layout: &Layout) -> Cluster {
+        let mut cluster = Cluster::format(layout);
+        let ids: Vec<i32> = cluster.nodes.keys().copied().collect();
+        ids.iter().for_each(|id| cluster.node_mut(*id).start());
+        cluster.wait_until_ready();
+        cluster
+    }
+
+    /// Writes configurations and formats directories; starts nothing.
+    pub fn format(layout: &Layout) -> Cluster {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let roles = layout.roles();
+        let ports = free_ports(roles.len() * 3);
+        let cluster_id = random_uuid();
+        let mut nodes = BTreeMap::new();
+        for (index, &(id, is_controller, is_broker)) in roles.iter().enumerate() {
+            let node = Node {
+                id,
+                is_controller,
+                is_broker,
+                dir: dir.path().join(format!("node-{id}")),
+                client_port: ports[index * 3],
+                controller_port: ports[index * 3 + 1],
+                metrics_port: ports[index * 3 + 2],
+                process: None,
+            };
+            fs::create_dir_all(&node.dir).expect("a node's directory");
+            nodes.insert(id, node);
+        }
+        let voters: Vec<String> = nodes
+            .values()
+            .filter(|node| node.is_controller)
+            .map(|node| format!("{}@127.0.0.1:{}", node.id, node.controller_port))
+            .collect();
+        for node in nodes.values() {
+            node.write_config(&voters.join(","), &layout.settings);
+            node.format(&cluster_id);
+        }
+        Cluster { dir, cluster_id, nodes }
+    }
+
+    pub fn node(&self, id: i32) -> &Node {
+        &self.nodes[&id]
+    }
+
+    pub fn node_mut(&mut self, id: i32) -> &mut Node {
+        self.nodes.get_mut(&id).expect("a node of this cluster")
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    pub fn brokers(&self) -> Vec<i32> {
+        self.nodes.values().filter(|node| node.is_broker).map(|node| node.id).collect()
+    }
+
+    pub fn controllers(&self) -> Vec<i32> {
+        self.nodes.values().filter(|node| node.is_controller).map(|node| node.id).collect()
+    }
+
+    /// `host:port,...` of every broker.
+    pub fn bootstrap(&self) -> String {
+        let brokers = self.nodes.values().filter(|node| node.is_broker);
+        brokers.map(|node| node.address().to_string()).collect::<Vec<_>>().join(",")
+    }
+
+    /// Runs the command line against this cluster.
+    pub fn kraft(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Every running broker lists every running broker.
+    pub fn wait_until_ready(&mut self) {
+        let running: Vec<(i32, SocketAddr)> = self
+            .nodes
+            .values()
+            .filter(|node| node.is_broker && node.process.is_some())
+            .map(|node| (node.id, node.address()))
+            .collect();
+        for &(id, address) in &running {
+            eventually(&format!("broker {id} lists {} brokers", running.len()), || {
+                self.assert_alive();
+                let listed = wire::brokers(address).ok()?;
+                (listed.len() >= running.len()).then_some(())
+            });
+        }
+    }
+
+    /// No process that should run has ended.
+    fn assert_alive(&mut self) {
+        for node in self.nodes.values_mut() {
+            if let Some(status) = node.ended() {
+                panic!("node {} ended by itself: {status}\n{}", node.id, node.log_tail());
+            }
+        }
+    }
+
+    /// The active controller, as `kraft quorum status` finds it.
+    pub fn active_controller(&self) -> Option<i32> {
+        let controllers: Vec<String> = self
+            .nodes
+            .values()
+            .filter(|node| node.is_controller && node.process.is_some())
+            .map(|node| format!("127.0.0.1:{}", node.controller_port))
+            .collect();
+        let output = self
+            .kraft(&["quorum", "status", "--output", "json", "--bootstrap-controller"])
+            .arg(controllers.join(","))
+            .output()
+            .ok()?;
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        status["leader"].as_i64().and_then(|id| i32::try_from(id).ok()).filter(|id| *id >= 0)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in self.nodes.values() {
+                eprintln!("---- node {}\n{}", node.id, node.log_tail());
+            }
+        }
+        for node in self.nodes.values_mut() {
+            node.kill();
+        }
+    }
+}
+
+impl Node {
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.client_port).into()
+    }
+
+    pub fn controller_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.controller_port).into()
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.join("node.properties")
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.join("node.log")
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    fn write_config(&self, voters: &str, settings: &[(String, String)]) {
+        let mut roles = Vec::new();
+        let mut listeners = Vec::new();
+        if self.is_broker {
+            roles.push("broker");
+            listeners.push(format!("PLAINTEXT://127.0.0.1:{}", self.client_port));
+        }
+        if self.is_controller {
+            roles.push("controller");
+            listeners.push(format!("CONTROLLER://127.0.0.1:{}", self.controller_port));
+        }
+        let mut text = format!(
+            "process.roles={}\nnode.id={}\nlog.dirs={}\nlisteners={}\ncontroller.listener.names=CONTROLLER\n\
+             controller.quorum.voters={voters}\nmetrics.listener=127.0.0.1:{}\n",
+            roles.join(","),
+            self.id,
+            self.data_dir().display(),
+            listeners.join(","),
+            self.metrics_port,
+        );
+        for (key, value) in settings {
+            text.push_str(&format!("{key}={value}\n"));
+        }
+        fs::write(self.config_path(), text).expect("a node's configuration");
+    }
+
+    fn format(&self, cluster_id: &str) {
+        let output = Command::new(binary())
+            .args(["storage", "format", "--cluster-id", cluster_id, "--config"])
+            .arg(self.config_path())
+            .output()
+            .expect("kraft runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kraft storage format failed: {error}");
+    }
+
+    /// Starts the process, with its output going to [`Node::log_path`].
+    pub fn start(&mut self) {
+        assert!(self.process.is_none(), "node {} runs already", self.id);
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("a log");
+        let child = Command::new(binary())
+            .args(["node", "--config"])
+            .arg(self.config_path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("kraft starts");
+        self.process = Some(child);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.process.as_ref().expect("a running process");
+        let pid = Pid::from_child(child);
+        kill_process(pid, signal).expect("a process that we started");
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// kill -9, and reaps the process.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            // It may have ended by itself; both calls then do nothing.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// kill -9 without waiting for the end; returns once the signal is sent.
+    pub fn kill_now(&mut self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Waits for the process to end by itself (after [`Node::terminate`]).
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let id = self.id;
+        let status = eventually(&format!("node {id} ends"), || self.ended());
+        self.process = None;
+        status
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.as_mut().and_then(|child| child.try_wait().ok().flatten())
+    }
+
+    /// Everything that the node has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+/// A random id in Kafka's form, from the command that users have for it.
+pub fn random_uuid() -> String {
+    let output =
+        Command::new(binary()).args(["storage", "random-uuid"]).output().expect("kraft runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
