@@ -7,5 +7,6 @@
 pub mod config;
 pub mod kafka;
 pub mod limits;
+pub mod metrics;
 pub mod peer;
 pub mod storage;

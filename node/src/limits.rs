@@ -34,3 +34,9 @@ pub const REQUEST_MEMORY: usize = 512 * 1024 * 1024;
 
 /// Frames queued towards one peer; beyond it the sender is told that the link is full.
 pub const LINK_QUEUE: usize = 4_096;
+
+/// Messages of peers waiting for the quorum actor; the quorum's messages may be lost beyond it.
+pub const QUORUM_MAILBOX: usize = 8_192;
+
+/// Requests to the controller that one process has under way.
+pub const CONTROLLER_REQUESTS: usize = 4_096;
