@@ -87,14 +87,22 @@ pub fn decode_request(frame: &mut Bytes) -> Result<ClientRequest, RequestError> 
         // from a version 0 answer what we do know (KIP-511).
         if api.key == apis::API_VERSIONS_KEY && version > api.max {
             let body = Request::UnknownApiVersions;
-            return Ok(ClientRequest { correlation_id, client_id: None, version: 0, body, items: 0 });
+            return Ok(ClientRequest {
+                correlation_id,
+                client_id: None,
+                version: 0,
+                body,
+                items: 0,
+            });
         }
         let (api, min, max) = (api.name, api.min, api.max);
         return Err(RequestError::Version { api, version, min, max });
     }
-    let items = start
-        .walk(frame)
-        .map_err(|source| RequestError::Shape { api: api.name, version, source })?;
+    let items = start.walk(frame).map_err(|source| RequestError::Shape {
+        api: api.name,
+        version,
+        source,
+    })?;
     let undecodable = |source| RequestError::Decode { api: api.name, version, source };
     let header_version = if version >= api.schema.flexible_from { 2 } else { 1 };
     let header = RequestHeader::decode(frame, header_version).map_err(undecodable)?;
@@ -110,8 +118,10 @@ pub fn decoded_bytes(frame: &[u8]) -> Result<usize, RequestError> {
         return Ok(0);
     }
     let Start { api, version, .. } = start;
-    let items = start
-        .walk(frame)
-        .map_err(|source| RequestError::Shape { api: api.name, version, source })?;
+    let items = start.walk(frame).map_err(|source| RequestError::Shape {
+        api: api.name,
+        version,
+        source,
+    })?;
     Ok(items * crate::limits::REQUEST_ITEM_BYTES)
 }

@@ -15,8 +15,9 @@ pub async fn handle<B: Backend>(
     request: ApiVersionsRequest,
     version: i16,
 ) -> ApiVersionsResponse {
-    if version >= 3 && !(is_software(&request.client_software_name)
-        && is_software(&request.client_software_version))
+    if version >= 3
+        && !(is_software(&request.client_software_name)
+            && is_software(&request.client_software_version))
     {
         return listed(ErrorCode::InvalidRequest.code());
     }
@@ -30,14 +31,13 @@ pub async fn handle<B: Backend>(
     let own = image.brokers.get(&context.backend.config().node_id);
     let supported = own.into_iter().flat_map(|broker| &broker.features);
     // Before version 4 clients choke on a feature whose range begins at 0 (KIP-1022).
-    let supported = supported.filter(|(_, min, _)| version >= 4 || *min > 0).map(
-        |(name, min, max)| {
+    let supported =
+        supported.filter(|(_, min, _)| version >= 4 || *min > 0).map(|(name, min, max)| {
             SupportedFeatureKey::default()
                 .with_name(string(name))
                 .with_min_version(*min)
                 .with_max_version(*max)
-        },
-    );
+        });
     listed(super::wire::NONE)
         .with_supported_features(supported.collect())
         .with_finalized_features(finalized.collect())

@@ -38,16 +38,21 @@ pub async fn handle<B: Backend>(
         Some(topics) => topics.is_empty() && version == 0,
     };
     let wanted = request.topics.unwrap_or_default();
-    let created = if request.allow_auto_topic_creation && context.backend.config().auto_create_topics
-    {
-        create_missing(context, &wanted).await
-    } else {
-        Vec::new()
-    };
+    let created =
+        if request.allow_auto_topic_creation && context.backend.config().auto_create_topics {
+            create_missing(context, &wanted).await
+        } else {
+            Vec::new()
+        };
     let image = context.backend.image();
     let view = View { image: &image, listener: &context.listener };
     let mut topics: Vec<MetadataResponseTopic> = if all {
-        image.topic_ids.values().filter_map(|id| image.topics.get(id)).map(|t| view.topic(t)).collect()
+        image
+            .topic_ids
+            .values()
+            .filter_map(|id| image.topics.get(id))
+            .map(|t| view.topic(t))
+            .collect()
     } else {
         wanted.iter().map(|topic| view.wanted(topic, version, &created)).collect()
     };

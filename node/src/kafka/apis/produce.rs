@@ -42,9 +42,8 @@ pub async fn handle<B: Backend>(
     let mut checked = Vec::new();
     for topic in &request.topic_data {
         let found = topic_by_name(&image, &topic.name);
-        let limit = found.map(|found| {
-            configs::topic_number(context, &image, &found.name, "max.message.bytes")
-        });
+        let limit = found
+            .map(|found| configs::topic_number(context, &image, &found.name, "max.message.bytes"));
         for data in &topic.partition_data {
             let item = form.clone().and_then(|()| check(found, limit, data, version));
             checked.push(item.map(|item| {
@@ -186,9 +185,11 @@ fn respond<B: Backend>(
                 .with_partition_responses(partitions),
         );
     }
-    ProduceResponse::default()
-        .with_responses(responses)
-        .with_node_endpoints(node_endpoints(&image, &context.listener, &moved_to))
+    ProduceResponse::default().with_responses(responses).with_node_endpoints(node_endpoints(
+        &image,
+        &context.listener,
+        &moved_to,
+    ))
 }
 
 fn partition(index: i32, outcome: Outcome) -> PartitionProduceResponse {

@@ -84,8 +84,7 @@ fn change(
     wanted: &ReassignablePartition,
     keep_factor: bool,
 ) -> Result<ReassignPartition, Refusal> {
-    let unknown =
-        || Refusal::new(ErrorCode::UnknownTopicOrPartition, "there is no such partition");
+    let unknown = || Refusal::new(ErrorCode::UnknownTopicOrPartition, "there is no such partition");
     let topic = topic.ok_or_else(unknown)?;
     let at = usize::try_from(wanted.partition_index).map_err(|_| unknown())?;
     let partition = topic.partitions.get(at).ok_or_else(unknown)?;

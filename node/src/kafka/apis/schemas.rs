@@ -1,8 +1,6 @@
 //! The shape of every request that is served, in the versions that are served.
 
-use crate::kafka::schema::{
-    Field, Schema, bytes, fixed, optional, structs, text, uuid, values,
-};
+use crate::kafka::schema::{Field, Schema, bytes, fixed, optional, structs, text, uuid, values};
 
 /// What the fields below are called in Kafka's schemas stands behind them.
 const I8: Field = fixed(1);
@@ -91,10 +89,10 @@ pub const CREATE_TOPICS: Schema = Schema {
     fields: &[
         structs(&[
             text(),
-            I32,                         // numPartitions
-            I16,                         // replicationFactor
-            structs(&[I32, INDEXES]),    // assignments
-            structs(&[text(), text()]),  // configs
+            I32,                        // numPartitions
+            I16,                        // replicationFactor
+            structs(&[I32, INDEXES]),   // assignments
+            structs(&[text(), text()]), // configs
         ]),
         I32,  // timeoutMs
         BOOL, // validateOnly
@@ -106,10 +104,8 @@ pub const DELETE_TOPICS: Schema = Schema {
     fields: &[structs(&[text(), uuid()]).since(6), values(&text()).until(5), I32],
 };
 
-pub const DELETE_RECORDS: Schema = Schema {
-    flexible_from: 2,
-    fields: &[structs(&[text(), structs(&[I32, I64])]), I32],
-};
+pub const DELETE_RECORDS: Schema =
+    Schema { flexible_from: 2, fields: &[structs(&[text(), structs(&[I32, I64])]), I32] };
 
 pub const CREATE_PARTITIONS: Schema = Schema {
     flexible_from: 2,

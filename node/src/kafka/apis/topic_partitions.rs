@@ -54,9 +54,7 @@ pub async fn describe<B: Backend>(
             first_index = 0;
         }
     }
-    DescribeTopicPartitionsResponse::default()
-        .with_topics(page.topics)
-        .with_next_cursor(page.next)
+    DescribeTopicPartitionsResponse::default().with_topics(page.topics).with_next_cursor(page.next)
 }
 
 /// An answer that is being filled.

@@ -102,7 +102,9 @@ fn new_topic(topic: &CreatableTopic) -> Result<NewTopic, Refusal> {
         configs: topic
             .configs
             .iter()
-            .filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())))
+            .filter_map(|config| {
+                Some((config.name.to_string(), config.value.as_ref()?.to_string()))
+            })
             .collect(),
     })
 }
