@@ -29,6 +29,25 @@ pub const CONNECTIONS_PER_IP: usize = 4_000;
 /// Requests read ahead on one client connection; a client that has more in flight waits.
 pub const REQUESTS_IN_FLIGHT: usize = 64;
 
+/// Array elements and tagged fields in one client request: a fetch of 100,000 partitions of as many
+/// topics fits. Decoded, an element takes up to [`REQUEST_ITEM_BYTES`] beside its bytes on the wire.
+pub const REQUEST_ITEMS: usize = 262_144;
+pub const REQUEST_ITEM_BYTES: usize = 192;
+
+/// Read from a client before the frame's declared length is taken from [`REQUEST_MEMORY`]; small
+/// requests never wait for it.
+pub const CLIENT_READ: usize = 64 * 1024;
+
+/// A frame that has begun must be complete in this time, because it holds request memory; 100 MiB
+/// at 2 MiB a second.
+pub const CLIENT_FRAME_TIME: Duration = Duration::from_secs(50);
+
+/// A connection on which nothing happens: Kafka's `connections.max.idle.ms`.
+pub const CLIENT_IDLE: Duration = Duration::from_secs(600);
+
+/// Finished responses that are gathered into one write.
+pub const RESPONSE_COALESCE: usize = 1024 * 1024;
+
 /// Bytes of requests held in memory for all clients together.
 pub const REQUEST_MEMORY: usize = 512 * 1024 * 1024;
 

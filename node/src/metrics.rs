@@ -66,8 +66,8 @@ impl Metrics {
 
     /// A broker is healthy while it is unfenced, a controller while it knows the quorum's leader.
     pub fn is_healthy(&self) -> bool {
-        let broker = !self.is_broker.load(Ordering::Relaxed)
-            || self.broker_serves.load(Ordering::Relaxed);
+        let broker =
+            !self.is_broker.load(Ordering::Relaxed) || self.broker_serves.load(Ordering::Relaxed);
         let controller = !self.is_controller.load(Ordering::Relaxed)
             || self.controller_knows_leader.load(Ordering::Relaxed);
         broker && controller
@@ -77,7 +77,11 @@ impl Metrics {
         let mut registry = Registry::with_prefix("kraft");
         let gauges: [(&str, &str, &Gauge); 13] = [
             ("quorum_epoch", "Epoch of the controller quorum", &self.quorum_epoch),
-            ("quorum_leader", "node.id of the active controller, -1 if unknown", &self.quorum_leader),
+            (
+                "quorum_leader",
+                "node.id of the active controller, -1 if unknown",
+                &self.quorum_leader,
+            ),
             ("controller_active", "1 on the active controller", &self.active_controller),
             ("metadata_offset", "Metadata replayed up to this offset", &self.metadata_offset),
             ("brokers_registered", "Brokers that are registered", &self.brokers_registered),
@@ -158,6 +162,8 @@ fn respond(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Byte
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
     response
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kraft_model::metadata::{Image, Request, Response};
 use kraft_model::replica::Acks;
-use kraft_model::{EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
+use kraft_model::{ClusterId, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 
 use crate::config::NodeConfig;
 use crate::peer::QuorumView;
@@ -19,6 +19,12 @@ pub trait Backend: Clone + 'static {
 
     /// The committed metadata that this broker has replayed.
     fn image(&self) -> Arc<Image>;
+
+    /// Resolves once [`Backend::image`] ends after `seen`, so that a handler can wait until this
+    /// broker has what it asked the controller for.
+    fn image_changed(&self, seen: Offset) -> impl Future<Output = ()>;
+
+    fn cluster_id(&self) -> ClusterId;
 
     /// The active controller, if one is known.
     fn active_controller(&self) -> Option<NodeId>;

@@ -1,0 +1,237 @@
+//! The quorum actor: one node's end of the metadata log.
+//!
+//! ```text
+//!   links, timers, flushes ──▶ Quorum::step ──▶ effects ──▶ disk, links, timers
+//!                                  │  ▲ Propose
+//!                        Committed ▼  │ Append
+//!   requests of brokers ──▶ Controller::step ──▶ replies;   image ──▶ published to the broker
+//! ```
+//!
+//! A controller runs both machines; a broker that is no controller runs the quorum machine as an
+//! observer and only replays. This file holds the actor and its loop; the effects of either machine
+//! are run in [`raft_effects`] and [`controller_effects`].
+
+mod controller_effects;
+mod describe;
+mod disk;
+mod outbox;
+mod raft_effects;
+mod replay;
+mod replies;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler, Message};
+use kraft_model::metadata::{self, Controller, Image};
+use kraft_model::raft::{self, Quorum};
+use kraft_model::{ClusterId, Incarnation, NodeId, Offset, ReplicaKey, Shipped};
+use tracing::{error, info};
+
+use super::Timers;
+use crate::config::NodeConfig;
+use crate::limits;
+use crate::peer::{LinkId, Links, QuorumView};
+use crate::storage::{MetadataLog, Records};
+use disk::Disk;
+use outbox::Outbox;
+use replies::Replies;
+
+/// Who learns of what the quorum actor finds out.
+pub trait Listener: 'static {
+    /// The committed metadata was replayed up to `image.end`. `records` are those that this step
+    /// added; `None` when a snapshot replaced everything.
+    fn published(&mut self, image: &Arc<Image>, records: Option<&[metadata::Record]>);
+
+    /// The active controller, as far as this node knows.
+    fn controller(&mut self, leader: Option<NodeId>);
+
+    /// A promise is broken or the disk cannot be trusted: the process must stop.
+    fn fatal(&mut self, reason: String);
+}
+
+/// What the quorum actor is made of.
+pub struct Parts {
+    pub config: Arc<NodeConfig>,
+    pub cluster: ClusterId,
+    pub me: ReplicaKey,
+    pub log: MetadataLog,
+    pub stored: raft::StoredState,
+    pub links: Links,
+    pub listener: Box<dyn Listener>,
+}
+
+pub struct QuorumActor {
+    config: Arc<NodeConfig>,
+    me: ReplicaKey,
+    quorum: Quorum<Shipped>,
+    disk: Disk,
+    /// `None` on a node without the controller role.
+    controller: Option<Controller<Shipped>>,
+    /// What a node without the controller role has replayed.
+    image: Image,
+    /// Committed and replayed up to here.
+    replayed: Offset,
+    links: Links,
+    outbox: Outbox,
+    listener: Box<dyn Listener>,
+    timers: Timers<raft_effects::TimerKey>,
+    controller_timers: Timers<metadata::Timer>,
+    held: HashMap<NodeId, raft::Fetch>,
+    replies: Replies,
+    progress: describe::Progress,
+    /// Brokers by the incarnation that the link to them proved.
+    present: HashMap<NodeId, Incarnation>,
+    work: VecDeque<Work>,
+    snapshot_in_progress: bool,
+    stopped: bool,
+}
+
+/// One event for one of the two machines.
+enum Work {
+    Quorum(raft::Event<Records>),
+    Controller(metadata::Event),
+}
+
+impl QuorumActor {
+    pub fn new(parts: Parts) -> Result<QuorumActor, crate::storage::StorageError> {
+        let Parts { config, cluster, me, log, stored, links, listener } = parts;
+        let voters: Vec<ReplicaKey> = config
+            .voters
+            .iter()
+            .map(|voter| ReplicaKey { id: voter.id, directory: voter.directory.unwrap_or_default() })
+            .collect();
+        let quorum = Quorum::new(Shipped, me, &voters, stored, &log);
+        let controller = config.roles.controller.then(|| {
+            Controller::new(Shipped, config.node_id, cluster, controller_effects::defaults(&config))
+        });
+        Ok(QuorumActor {
+            me,
+            quorum,
+            disk: Disk::new(log),
+            controller,
+            image: Image::default(),
+            replayed: Offset::ZERO,
+            links,
+            outbox: Outbox::default(),
+            listener,
+            timers: Timers::default(),
+            controller_timers: Timers::default(),
+            held: HashMap::new(),
+            replies: Replies::default(),
+            progress: describe::Progress::default(),
+            present: HashMap::new(),
+            work: VecDeque::new(),
+            snapshot_in_progress: false,
+            stopped: false,
+            config,
+        })
+    }
+
+    /// Steps the machines until neither has anything to do.
+    fn run(&mut self, first: Work, context: &mut Context<Self>) {
+        if self.stopped {
+            return;
+        }
+        self.work.push_back(first);
+        while let Some(work) = self.work.pop_front() {
+            match work {
+                Work::Quorum(event) => self.step_quorum(event, context),
+                Work::Controller(event) => self.step_controller(event, context),
+            }
+            if let Some(failure) = self.disk.log.failure() {
+                let reason = format!("the metadata log cannot be written: {failure}");
+                return self.fatal(reason);
+            }
+        }
+        self.disk.start_writes(context);
+    }
+
+    fn step_quorum(&mut self, event: raft::Event<Records>, context: &mut Context<Self>) {
+        let mut effects = Vec::new();
+        self.quorum.step(&mut self.disk.log, event, &mut effects);
+        for effect in effects {
+            self.run_quorum_effect(effect, context);
+        }
+    }
+
+    fn step_controller(&mut self, event: metadata::Event, context: &mut Context<Self>) {
+        let Some(controller) = &mut self.controller else { return };
+        let mut effects = Vec::new();
+        controller.step(event, &mut effects);
+        for effect in effects {
+            self.run_controller_effect(effect, context);
+        }
+    }
+
+    fn fatal(&mut self, reason: String) {
+        error!("{reason}");
+        self.stopped = true;
+        self.work.clear();
+        self.listener.fatal(reason);
+    }
+}
+
+impl Actor for QuorumActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(limits::QUORUM_MAILBOX);
+        if let Err(failure) = self.load_snapshot(context) {
+            return self.fatal(format!("the metadata snapshot cannot be loaded: {failure}"));
+        }
+        info!(node = %self.me.id, end = %kraft_model::log::Log::end(&self.disk.log), "quorum starts");
+        self.run(Work::Quorum(raft::Event::Started), context);
+    }
+}
+
+/// What reaches the quorum actor from outside.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum Input {
+    /// A message of the quorum from another node.
+    Peer { peer: NodeId, link: LinkId, message: raft::Message<Records> },
+    /// A broker's request to the controller over a link; answered on it.
+    RemoteRequest { link: LinkId, id: u64, request: metadata::Request },
+    /// A request of this very process.
+    LocalRequest { request: metadata::Request, answer: tokio::sync::oneshot::Sender<metadata::Response> },
+    LinkUp { peer: NodeId, link: LinkId, incarnation: Incarnation, outgoing: bool },
+    LinkDown { peer: NodeId, link: LinkId },
+    Gone { peer: NodeId, incarnation: Incarnation },
+    Describe(tokio::sync::oneshot::Sender<QuorumView>),
+    DescribeRemote { link: LinkId, id: u64 },
+    /// An orderly stop: resign, so that another controller takes over at once.
+    Resign,
+}
+
+impl Handler<Input> for QuorumActor {
+    type Result = ();
+
+    fn handle(&mut self, input: Input, context: &mut Self::Context) {
+        match input {
+            Input::Peer { peer, link, message } => self.received(peer, link, message, context),
+            Input::RemoteRequest { link, id, request } => {
+                let id = self.replies.remote(link, id);
+                self.request(id, request, context);
+            }
+            Input::LocalRequest { request, answer } => {
+                let id = self.replies.local(answer);
+                self.request(id, request, context);
+            }
+            Input::LinkUp { peer, link, incarnation, outgoing } => {
+                self.link_up(peer, link, incarnation, outgoing, context);
+            }
+            Input::LinkDown { peer, link } => self.link_down(peer, link, context),
+            Input::Gone { peer, incarnation } => self.gone(peer, incarnation, context),
+            Input::Describe(answer) => {
+                // The asker may have given up waiting; that is its business.
+                let _ = answer.send(self.describe());
+            }
+            Input::DescribeRemote { link, id } => {
+                let view = self.describe();
+                self.links.reply(link, crate::peer::Message::QuorumDescribed { id, view });
+            }
+            Input::Resign => self.run(Work::Quorum(raft::Event::Resign), context),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The broker behind the client listener: metadata from the image, data from the shards, decisions
+//! from the active controller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kraft_model::metadata::{Image, Request, Response};
+use kraft_model::replica::Acks;
+use kraft_model::{BrokerEpoch, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
+use kraft_model::limits::PRODUCER_ID_BLOCK;
+use tokio::sync::{Mutex, watch};
+
+use crate::actor::controller_client::ControllerClient;
+use crate::actor::shard::Partitions;
+use crate::config::NodeConfig;
+use crate::kafka::{
+    Backend, FetchSpec, FetchedItem, ListOffset, ListedOffset, LogDirInfo, ProduceItem, Produced,
+};
+use crate::peer::QuorumView;
+
+/// How long a client's question about the quorum or for a producer id may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One broker's back end; cloned for every connection.
+#[derive(Clone)]
+pub struct BrokerBackend {
+    pub config: Arc<NodeConfig>,
+    pub image: watch::Receiver<Arc<Image>>,
+    pub leader: watch::Receiver<Option<NodeId>>,
+    pub broker_epoch: watch::Receiver<BrokerEpoch>,
+    pub partitions: Partitions,
+    pub controller: ControllerClient,
+    pub producer_ids: Arc<Mutex<std::ops::Range<i64>>>,
+}
+
+impl Backend for BrokerBackend {
+    fn config(&self) -> &Arc<NodeConfig> {
+        &self.config
+    }
+
+    fn image(&self) -> Arc<Image> {
+        self.image.borrow().clone()
+    }
+
+    async fn image_changed(&self) {
+        let mut image = self.image.clone();
+        // The sender lives as long as the process.
+        let _ = image.changed().await;
+    }
+
+    fn active_controller(&self) -> Option<NodeId> {
+        *self.leader.borrow()
+    }
+
+    async fn controller(&self, request: Request, timeout: Duration) -> Response {
+        self.controller.request(request, timeout).await
+    }
+
+    async fn append(
+        &self,
+        items: Vec<ProduceItem>,
+        acks: Acks,
+        timeout: Duration,
+    ) -> Vec<Result<Produced, ErrorCode>> {
+        self.partitions.append(items, acks, timeout).await
+    }
+
+    async fn fetch(&self, spec: FetchSpec) -> Vec<FetchedItem> {
+        self.partitions.fetch(spec).await
+    }
+
+    async fn list_offset(
+        &self,
+        partition: TopicPartition,
+        leader_epoch: Option<LeaderEpoch>,
+        query: ListOffset,
+    ) -> Result<ListedOffset, ErrorCode> {
+        self.partitions.list_offset(partition, leader_epoch, query).await
+    }
+
+    async fn end_of_epoch(
+        &self,
+        partition: TopicPartition,
+        current: Option<LeaderEpoch>,
+        epoch: LeaderEpoch,
+    ) -> Result<EpochEnd, ErrorCode> {
+        self.partitions.end_of_epoch(partition, current, epoch).await
+    }
+
+    async fn delete_records(
+        &self,
+        partition: TopicPartition,
+        before: i64,
+    ) -> Result<Offset, ErrorCode> {
+        self.partitions.delete_records(partition, before).await
+    }
+
+    async fn producer_id(&self) -> Result<i64, ErrorCode> {
+        let mut block = self.producer_ids.lock().await;
+        if let Some(id) = block.next() {
+            return Ok(id);
+        }
+        let epoch = *self.broker_epoch.borrow();
+        let request = Request::AllocateProducerIds { broker: self.config.node_id, epoch };
+        match self.controller.request(request, PATIENCE).await {
+            Response::AllocateProducerIds(Ok(first)) => {
+                *block = first + 1..first + PRODUCER_ID_BLOCK;
+                Ok(first)
+            }
+            Response::AllocateProducerIds(Err(code)) => Err(code),
+            // Clients take this for "try again", which is what it means (KAFKA-8803).
+            _ => Err(ErrorCode::CoordinatorLoadInProgress),
+        }
+    }
+
+    async fn quorum(&self) -> Result<QuorumView, ErrorCode> {
+        self.controller.describe(PATIENCE).await.ok_or(ErrorCode::RequestTimedOut)
+    }
+
+    async fn log_dirs(&self) -> Vec<LogDirInfo> {
+        self.partitions.log_dirs().await
+    }
+}

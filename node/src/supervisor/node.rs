@@ -1,0 +1,317 @@
+//! The node supervisor: brings a node up, waits for a reason to stop, takes it down in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Context, Handler, Message};
+use kraft_model::NodeId;
+use kraft_model::metadata::{Image, Record};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info};
+
+use super::broker::{self, BrokerSupervisor};
+use super::controller::ControllerSupervisor;
+use super::identity::Identity;
+use super::inbox::Inbox;
+use super::NodeError;
+use crate::actor::controller_client::{ControllerClient, News, Router};
+use crate::actor::post;
+use crate::actor::quorum::{self, Input, QuorumActor};
+use crate::config::NodeConfig;
+use crate::metrics::{self, Metrics};
+use crate::peer::{Admission, Hello, Links, LocalPeer};
+use crate::storage::MetadataLog;
+
+/// Why a node stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Everything that was to be done before is done.
+    Orderly,
+    /// The node cannot keep its promises.
+    Fatal(String),
+}
+
+/// How long a resigning controller's last messages may take to leave.
+const FAREWELL: Duration = Duration::from_millis(50);
+
+/// Threads for waiting on disks, beside the arbiters. They end when idle.
+const BLOCKING_THREADS: usize = 8;
+
+/// Runs a node on this thread until it stops.
+pub fn run(config: NodeConfig) -> Result<(), NodeError> {
+    let config = Arc::new(config);
+    let identity = Identity::open(&config)?;
+    info!(
+        node = %config.node_id,
+        cluster = %identity.cluster,
+        directory = %identity.me.directory,
+        incarnation = %identity.incarnation,
+        "kraft node starts"
+    );
+    let system = actix_rt::System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()
+            .expect("a runtime of one thread can be built")
+    });
+    system.block_on(live(config, identity))
+}
+
+async fn live(config: Arc<NodeConfig>, identity: Identity) -> Result<(), NodeError> {
+    let (stop, mut stops) = mpsc::unbounded_channel();
+    let node = NodeSupervisor::start_up(config, &identity, stop.clone()).await?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(NodeError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(NodeError::Runtime)?;
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            Some(reason) = stops.recv() => return match reason {
+                Stop::Orderly => {
+                    node.send(Farewell).await.ok();
+                    tokio::time::sleep(FAREWELL).await;
+                    info!("kraft node has stopped");
+                    Ok(())
+                }
+                Stop::Fatal(reason) => Err(NodeError::Fatal(reason)),
+            },
+            _ = terminate.recv() => {},
+            _ = interrupt.recv() => {},
+        }
+        if stopping {
+            return Err(NodeError::Fatal("told twice to stop: leaves at once".to_owned()));
+        }
+        stopping = true;
+        info!("told to stop: hands over first");
+        post(&node, Leave);
+    }
+}
+
+/// Owns everything in the process.
+pub struct NodeSupervisor {
+    quorum: Addr<QuorumActor>,
+    broker: Option<Addr<BrokerSupervisor>>,
+    _controller: Option<Addr<ControllerSupervisor>>,
+    stop: mpsc::UnboundedSender<Stop>,
+}
+
+impl NodeSupervisor {
+    /// Starts the parts of a node in the order in which they need each other.
+    async fn start_up(
+        config: Arc<NodeConfig>,
+        identity: &Identity,
+        stop: mpsc::UnboundedSender<Stop>,
+    ) -> Result<Addr<NodeSupervisor>, NodeError> {
+        let metrics = Arc::new(Metrics::default());
+        metrics.roles(config.roles.controller, config.roles.broker);
+        serve_metrics(&config, &metrics).await?;
+
+        let path = config.metadata_log_dir.display().to_string();
+        let (log, stored) = MetadataLog::open(&config.metadata_log_dir)
+            .map_err(|source| NodeError::MetadataLog { path, source })?;
+
+        let inbox = Arc::new(Inbox::new(metrics.clone()));
+        let links = start_links(&config, identity, &inbox);
+        let router = Router::new(config.node_id, links.clone()).start();
+        let (leader, leader_seen) = watch::channel(None);
+
+        let controller = match config.roles.controller {
+            true => Some(ControllerSupervisor::start_up(&config, &links).await?),
+            false => None,
+        };
+        let broker = match config.roles.broker {
+            true => {
+                let parts = broker::Parts {
+                    config: config.clone(),
+                    cluster: identity.cluster,
+                    directories: identity.directories.clone(),
+                    incarnation: identity.incarnation,
+                    links: links.clone(),
+                    controller: ControllerClient::new(router.clone()),
+                    leader: leader_seen,
+                    metrics: metrics.clone(),
+                    stop: stop.clone(),
+                };
+                Some(BrokerSupervisor::start_up(parts, &inbox).await?)
+            }
+            false => None,
+        };
+
+        let listener = QuorumListener {
+            me: config.node_id,
+            broker: broker.clone(),
+            router: router.clone(),
+            leader,
+            metrics,
+            stop: stop.clone(),
+        };
+        let quorum = start_quorum(&config, identity, log, stored, &links, listener)?;
+        // Set once, here: nothing else fills the inbox.
+        let _ = inbox.quorum.set(quorum.clone());
+        let _ = inbox.router.set(router.clone());
+        post(&router, News::Quorum(quorum.clone()));
+        for voter in config.voters.iter().filter(|voter| voter.id != config.node_id) {
+            links.ensure(voter.id, (voter.host.clone(), voter.port));
+        }
+        Ok(NodeSupervisor { quorum, broker, _controller: controller, stop }.start())
+    }
+}
+
+fn start_quorum(
+    config: &Arc<NodeConfig>,
+    identity: &Identity,
+    log: MetadataLog,
+    stored: kraft_model::raft::StoredState,
+    links: &Links,
+    listener: QuorumListener,
+) -> Result<Addr<QuorumActor>, NodeError> {
+    let parts = quorum::Parts {
+        config: config.clone(),
+        cluster: identity.cluster,
+        me: identity.me,
+        log,
+        stored,
+        links: links.clone(),
+        listener: Box::new(listener),
+    };
+    let path = config.metadata_log_dir.display().to_string();
+    let quorum =
+        QuorumActor::new(parts).map_err(|source| NodeError::MetadataLog { path, source })?;
+    Ok(quorum.start())
+}
+
+async fn serve_metrics(config: &NodeConfig, metrics: &Arc<Metrics>) -> Result<(), NodeError> {
+    let Some(bind) = &config.metrics_listener else { return Ok(()) };
+    let listener = TcpListener::bind(bind).await.map_err(|source| {
+        let (host, port) = bind.rsplit_once(':').unwrap_or((bind, "0"));
+        NodeError::Bind {
+            listener: "metrics.listener".to_owned(),
+            host: host.to_owned(),
+            port: port.parse().unwrap_or_default(),
+            source,
+            hint: "",
+        }
+    })?;
+    actix_rt::spawn(metrics::serve(listener, metrics.clone()));
+    Ok(())
+}
+
+fn start_links(config: &Arc<NodeConfig>, identity: &Identity, inbox: &Arc<Inbox>) -> Links {
+    let local = LocalPeer {
+        cluster: identity.cluster,
+        node: config.node_id,
+        directory: identity.me.directory,
+        incarnation: identity.incarnation,
+        roles: config.roles,
+        endpoint: config.peer_endpoint(),
+    };
+    let receiver = inbox.clone();
+    let policy = config.clone();
+    Links::new(
+        local,
+        Arc::new(move |event| receiver.dispatch(event)),
+        Admission::new(move |hello| admit(&policy, hello)),
+    )
+}
+
+/// Whether a node may have a link to this one. The handshake has compared the cluster ids.
+fn admit(config: &NodeConfig, hello: &Hello) -> Result<(), String> {
+    if hello.node == config.node_id {
+        return Err(format!("node.id {} is this node's own: two nodes are configured alike", hello.node));
+    }
+    let voter = config.voters.iter().find(|voter| voter.id == hello.node);
+    match voter {
+        Some(voter) if !hello.roles.controller => Err(format!(
+            "node.id {} is a controller in controller.quorum.voters, but this process has no \
+             controller role",
+            voter.id
+        )),
+        Some(voter) if voter.directory.is_some_and(|directory| directory != hello.directory) => {
+            Err(format!(
+                "node.id {} is a voter with another directory than {}: its disk was replaced or \
+                 it is not the node that it says it is",
+                voter.id, hello.directory
+            ))
+        }
+        None if hello.roles.controller => {
+            Err(format!("controller {} is not in controller.quorum.voters", hello.node))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Actor for NodeSupervisor {
+    type Context = Context<Self>;
+}
+
+/// SIGTERM: leave in order.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Leave;
+
+impl Handler<Leave> for NodeSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, _: &mut Self::Context) {
+        match &self.broker {
+            Some(broker) => post(broker, broker::Leave),
+            None => drop(self.stop.send(Stop::Orderly)),
+        }
+    }
+}
+
+/// The last thing before the process ends in order: the quorum's leader resigns.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Farewell;
+
+impl Handler<Farewell> for NodeSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Farewell, _: &mut Self::Context) {
+        post(&self.quorum, Input::Resign);
+    }
+}
+
+/// Tells the rest of the process what the quorum actor finds out.
+struct QuorumListener {
+    me: NodeId,
+    broker: Option<Addr<BrokerSupervisor>>,
+    router: Addr<Router>,
+    leader: watch::Sender<Option<NodeId>>,
+    metrics: Arc<Metrics>,
+    stop: mpsc::UnboundedSender<Stop>,
+}
+
+impl quorum::Listener for QuorumListener {
+    fn published(&mut self, image: &Arc<Image>, records: Option<&[Record]>) {
+        self.metrics.metadata_offset.set(image.end.0);
+        if let Some(broker) = &self.broker {
+            let (image, records) = (image.clone(), records.map(<[Record]>::to_vec));
+            post(broker, broker::Published { image, records });
+        }
+    }
+
+    fn controller(&mut self, leader: Option<NodeId>) {
+        self.metrics.leader_known(leader.is_some());
+        self.metrics.quorum_leader.set(leader.map_or(-1, |leader| i64::from(leader.0)));
+        self.metrics.active_controller.set(i64::from(leader == Some(self.me)));
+        if leader.is_some() {
+            self.metrics.elections.inc();
+        }
+        // Receivers live in the broker supervisor, if there is one.
+        let _ = self.leader.send(leader);
+        post(&self.router, News::Leader(leader));
+        if let Some(broker) = &self.broker {
+            post(broker, broker::ControllerKnown(leader));
+        }
+    }
+
+    fn fatal(&mut self, reason: String) {
+        error!("the node stops: {reason}");
+        // The receiver is the loop that ends the process.
+        let _ = self.stop.send(Stop::Fatal(reason));
+    }
+}
