@@ -34,3 +34,10 @@ pub const REQUEST_MEMORY: usize = 512 * 1024 * 1024;
 
 /// Frames queued towards one peer; beyond it the sender is told that the link is full.
 pub const LINK_QUEUE: usize = 4_096;
+
+/// Bytes queued towards one peer: a few of the largest frames, so that a slow link cannot hold
+/// the memory that others need.
+pub const LINK_QUEUE_BYTES: usize = 2 * PEER_FRAME;
+
+/// Connections in their handshake at once: nothing is known of them yet, so they are few.
+pub const HANDSHAKES: usize = 256;
