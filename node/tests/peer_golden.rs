@@ -1,11 +1,10 @@
 //! The formats that other releases must still read: one example of every metadata record and every
-//! peer message, byte for byte, kept under `golden/`. `KRAFT_TEST_BLESS=1` writes them anew, which
-//! is right only for what no release has written yet.
+//! peer message, byte for byte, kept under `golden/`; and what becomes of bytes that are none.
 
-use std::fmt::Write;
-use std::path::Path;
+mod golden_file;
 
 use bytes::Bytes;
+use golden_file::golden;
 use kraft_model::inline::Nodes;
 use kraft_model::metadata::{
     BrokerHeartbeat, BrokerRegistrationChange, ConfigRecord, Endpoint, Partition, PartitionChange,
@@ -256,25 +255,6 @@ fn messages() -> Vec<(String, Message)> {
         .into_iter()
         .map(|(name, message)| (format!("quorum-{name}"), Message::Quorum(message)));
     quorum.chain(others.map(|(name, message)| (name.to_owned(), message))).collect()
-}
-
-/// Compares with the file, or writes it.
-fn golden(folder: &str, name: &str, bytes: &[u8]) {
-    let mut hex = String::new();
-    for line in bytes.chunks(32) {
-        for byte in line {
-            write!(hex, "{byte:02x}").expect("text grows");
-        }
-        hex.push('\n');
-    }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
-    let path = folder.join(format!("{name}.hex"));
-    if std::env::var_os("KRAFT_TEST_BLESS").is_some() {
-        std::fs::create_dir_all(&folder).expect("the repository");
-        std::fs::write(&path, &hex).expect("the repository");
-    }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(kept, hex, "the bytes of {name} have changed");
 }
 
 #[test]
