@@ -59,3 +59,9 @@ pub const QUORUM_MAILBOX: usize = 8_192;
 
 /// Requests to the controller that one process has under way.
 pub const CONTROLLER_REQUESTS: usize = 4_096;
+/// Bytes queued towards one peer: a few of the largest frames, so that a slow link cannot hold
+/// the memory that others need.
+pub const LINK_QUEUE_BYTES: usize = 2 * PEER_FRAME;
+
+/// Connections in their handshake at once: nothing is known of them yet, so they are few.
+pub const HANDSHAKES: usize = 256;
