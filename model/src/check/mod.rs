@@ -1,1 +1,118 @@
 //! Exhaustive checking with stateright: the models, their bounds, and the mutations they must catch.
+//!
+//! ```text
+//!   a model (quorum, replica ...) ── Checked ──┬── explore         depth first, to completion
+//!     machine + modelled disk and network      └── counterexample  breadth first, the shortest
+//! ```
+//!
+//! A model instantiates the very machine that the node runs, with [`Mutated`] for its rules, and
+//! owns everything that can go wrong around it. [`models`] lists the configurations that must
+//! hold, [`mutations`] for every guard the configuration that must notice when it is gone.
+
+mod explore;
+mod fingerprints;
+mod search;
+mod story;
+
+pub use explore::{Budget, Outcome, explore, explore_within};
+pub use search::{counterexample, counterexample_within};
+pub use story::{Step, Story};
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use crate::{Guard, Rules};
+
+/// The rules with at most one guard taken out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Mutated(pub Option<Guard>);
+
+impl Rules for Mutated {
+    #[inline]
+    fn holds(self, guard: Guard) -> bool {
+        self.0 != Some(guard)
+    }
+}
+
+/// A model that can be explored to completion and whose counterexamples can be told.
+///
+/// `always` properties are what must hold; `sometimes` properties are what the state space must
+/// reach for the others to mean anything. `eventually` is not used: stateright overlooks cycles
+/// and joins. A bound is a counter in the state, never a depth.
+pub trait Checked:
+    stateright::Model<
+        State: Clone + Eq + Hash + Debug + Send + Sync + 'static,
+        Action: Clone + PartialEq + Debug + Send + Sync + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// The model's name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What is bounded and how far, in one line.
+    fn bounds(&self) -> String;
+
+    /// One step as a sentence or a few lines: who did what, and what changed.
+    fn describe_step(
+        &self,
+        before: &Self::State,
+        action: &Self::Action,
+        after: &Self::State,
+    ) -> String;
+
+    /// The protocol rule behind an `always` property, in words that stand on their own.
+    fn rule_of(&self, property: &str) -> &'static str;
+}
+
+/// How long a configuration takes, and so when it runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Tier {
+    /// Under a minute; for every commit.
+    Quick,
+    /// Minutes.
+    Full,
+    /// Hours.
+    Deep,
+}
+
+/// A configuration that must hold.
+#[derive(Clone, Copy)]
+pub struct Configuration {
+    pub name: &'static str,
+    pub tier: Tier,
+    pub bounds: fn() -> String,
+    pub explore: fn(&Budget) -> Outcome,
+}
+
+/// What becomes of a model whose guard is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fate {
+    /// Some invariant must break.
+    Killed,
+    /// The guard serves availability only; a broken invariant means that the judge is too strict.
+    Survives,
+}
+
+/// A guard, and the configuration aimed at it.
+#[derive(Clone, Copy)]
+pub struct Mutation {
+    pub guard: Guard,
+    pub fate: Fate,
+    /// The name of the model that judges.
+    pub model: &'static str,
+    pub bounds: fn() -> String,
+    /// Explores the configuration without the guard; [`Outcome::violation`] is the shortest story.
+    pub hunt: fn(&Budget) -> Outcome,
+}
+
+/// Every configuration that must hold, quick ones first.
+pub fn models() -> Vec<Configuration> {
+    Vec::new()
+}
+
+/// Every wired guard with the configuration aimed at it.
+pub fn mutations() -> Vec<Mutation> {
+    Vec::new()
+}
