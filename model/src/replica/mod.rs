@@ -10,6 +10,8 @@
 //! Read on: [`Event`], [`Effect`], then [`View`], which is all that a replica knows of the metadata,
 //! and [`Replica`], which has one file per role.
 
+#[cfg(feature = "check")]
+mod checked;
 mod event;
 mod follower;
 mod isr;

@@ -1,0 +1,160 @@
+//! What must hold of a partition's data, on whatever the judge can see of its replicas.
+//!
+//! All of it is promised while fewer than min.insync.replicas replicas lose data that was not
+//! flushed, and no unclean election was asked for.
+
+use crate::metadata::{Brokers, Partition};
+use crate::{NodeId, Offset};
+
+/// A replica as a judge sees it.
+pub trait Held {
+    /// What identifies a record: its bytes, their digest, or whatever else tells records apart.
+    type Record: PartialEq;
+
+    fn start(&self) -> Offset;
+
+    fn high_watermark(&self) -> Offset;
+
+    /// The record at an offset from the start to the end of the log.
+    fn record(&self, offset: Offset) -> Option<Self::Record>;
+}
+
+/// Where records are committed that somebody was told of: an acknowledgement of acks=all, or a
+/// consumer's read. A replica that may be elected cleanly holds them all; those below its log's
+/// start it held once.
+pub fn holds_promised<H: Held>(
+    replica: &H,
+    promised: impl IntoIterator<Item = (Offset, H::Record)>,
+) -> bool {
+    let mut promised = promised.into_iter();
+    promised.all(|(offset, record)| {
+        offset < replica.start() || replica.record(offset).as_ref() == Some(&record)
+    })
+}
+
+/// What this replica shows to consumers is what others were shown there.
+pub fn shows_the_same<H: Held>(
+    replica: &H,
+    shown: impl IntoIterator<Item = (Offset, H::Record)>,
+) -> bool {
+    let mut visible = shown.into_iter().filter(|(offset, _)| {
+        (replica.start()..replica.high_watermark()).contains(offset)
+    });
+    visible.all(|(offset, record)| replica.record(offset).as_ref() == Some(&record))
+}
+
+/// Two logs agree below both high watermarks.
+pub fn agree_below_high_watermark<H: Held>(one: &H, other: &H) -> bool {
+    let from = one.start().max(other.start());
+    let to = one.high_watermark().min(other.high_watermark());
+    (from.0..to.0).map(Offset).all(|offset| one.record(offset) == other.record(offset))
+}
+
+/// The replicas that an election may choose without losing anything (P5).
+pub fn electable(partition: &Partition) -> &[NodeId] {
+    if partition.isr.is_empty() { &partition.elr } else { &partition.isr }
+}
+
+/// A fenced or stopping broker is in no ISR (P3, KIP-841).
+pub fn isr_is_active(partition: &Partition, brokers: &impl Brokers) -> bool {
+    partition.isr.iter().all(|&member| brokers.is_active(member))
+}
+
+/// While one broker leads one epoch, its high watermark does not go back.
+pub fn high_watermark_stands(before: Offset, after: Offset) -> bool {
+    before <= after
+}
+
+/// An idempotent producer's records: each once, and in the order in which they were sent (I3).
+pub fn once_and_in_order(sequences: impl IntoIterator<Item = i32>) -> bool {
+    let mut last = None;
+    sequences.into_iter().all(|sequence| last.replace(sequence).is_none_or(|last| last < sequence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BrokerEpoch;
+    use crate::inline::Nodes;
+
+    struct Replica {
+        high_watermark: i64,
+        records: &'static [char],
+    }
+
+    impl Held for Replica {
+        type Record = char;
+
+        fn start(&self) -> Offset {
+            Offset(0)
+        }
+
+        fn high_watermark(&self) -> Offset {
+            Offset(self.high_watermark)
+        }
+
+        fn record(&self, offset: Offset) -> Option<char> {
+            self.records.get(offset.0 as usize).copied()
+        }
+    }
+
+    fn replica(high_watermark: i64, records: &'static [char]) -> Replica {
+        Replica { high_watermark, records }
+    }
+
+    #[test]
+    fn a_promised_record_that_is_missing_or_another_one_is_seen() {
+        let promised = [(Offset(1), 'b')];
+        assert!(holds_promised(&replica(0, &['a', 'b']), promised));
+        assert!(!holds_promised(&replica(0, &['a']), promised));
+        assert!(!holds_promised(&replica(0, &['a', 'c']), promised));
+    }
+
+    #[test]
+    fn another_record_matters_only_once_consumers_see_it() {
+        let shown = [(Offset(0), 'a'), (Offset(1), 'b')];
+        assert!(shows_the_same(&replica(1, &['a', 'x']), shown));
+        assert!(!shows_the_same(&replica(2, &['a', 'x']), shown));
+    }
+
+    #[test]
+    fn logs_may_differ_only_above_the_lower_high_watermark() {
+        let one = replica(2, &['a', 'b']);
+        assert!(agree_below_high_watermark(&one, &replica(1, &['a', 'x'])));
+        assert!(!agree_below_high_watermark(&one, &replica(2, &['a', 'x'])));
+    }
+
+    #[test]
+    fn the_elr_is_electable_only_when_the_isr_is_empty() {
+        let nodes = |ids: &[i32]| ids.iter().map(|&id| NodeId(id)).collect::<Nodes>();
+        let both = Partition { isr: nodes(&[1]), elr: nodes(&[2]), ..Partition::default() };
+        assert_eq!(electable(&both), &*nodes(&[1]));
+        let only_elr = Partition { elr: nodes(&[2]), ..Partition::default() };
+        assert_eq!(electable(&only_elr), &*nodes(&[2]));
+    }
+
+    #[test]
+    fn a_fenced_member_of_an_isr_is_seen() {
+        struct OneFenced;
+        impl Brokers for OneFenced {
+            fn is_active(&self, broker: NodeId) -> bool {
+                broker != NodeId(1)
+            }
+            fn epoch(&self, _: NodeId) -> Option<BrokerEpoch> {
+                None
+            }
+        }
+        let isr = |id| Partition { isr: [NodeId(id)].into_iter().collect(), ..Partition::default() };
+        assert!(isr_is_active(&isr(0), &OneFenced));
+        assert!(!isr_is_active(&isr(1), &OneFenced));
+    }
+
+    #[test]
+    fn a_falling_high_watermark_and_a_repeated_sequence_are_seen() {
+        assert!(high_watermark_stands(Offset(1), Offset(1)));
+        assert!(!high_watermark_stands(Offset(2), Offset(1)));
+        assert!(once_and_in_order([0, 1, 2]));
+        assert!(!once_and_in_order([0, 1, 1]));
+        assert!(!once_and_in_order([1, 0]));
+    }
+}
