@@ -26,6 +26,7 @@ pub use controller::{
 };
 pub use event::{Effect, Effects, Event, RequestId, Timer};
 pub use image::{Broker, Configs, Image, Partition, ResourceKind, Topic, effective_min_isr};
+pub use partition::Brokers;
 pub use record::{
     BrokerRegistrationChange, ConfigRecord, Endpoint, PartitionChange, PartitionRecord, Record,
     RegisterBroker, RegisterController, SecurityProtocol,

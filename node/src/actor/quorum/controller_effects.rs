@@ -23,10 +23,16 @@ const SWEEP: Duration = Duration::from_secs(300);
 
 /// What the controller machine takes from the configuration.
 pub fn defaults(config: &NodeConfig) -> ControllerDefaults {
+    let topic = |key: &str| config.topic_defaults.get(key).map(String::as_str);
+    let own = ControllerDefaults::default();
     ControllerDefaults {
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
-        topic: config.topic_defaults.clone(),
+        min_insync_replicas: topic("min.insync.replicas")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(own.min_insync_replicas),
+        unclean_leader_election: topic("unclean.leader.election.enable") == Some("true"),
+        ..own
     }
 }
 
@@ -99,7 +105,7 @@ impl QuorumActor {
             .committed()
             .brokers
             .values()
-            .filter(|broker| !broker.fenced && !self.links.is_up(broker.id))
+            .filter(|broker| !broker.fenced && !self.is_up(broker.id))
             .cloned()
             .collect();
         for broker in brokers {

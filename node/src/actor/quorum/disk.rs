@@ -9,11 +9,10 @@ use kraft_model::raft::{Event, StoredState};
 use tokio::task::spawn_blocking;
 
 use super::{QuorumActor, Work};
-use crate::storage::{MetadataLog, QuorumStateFile};
+use crate::storage::{ForgetDamage, MetadataLog, write_quorum_state};
 
 pub struct Disk {
     pub log: MetadataLog,
-    state_file: QuorumStateFile,
     flush_wanted: bool,
     flushing: bool,
     /// The number and content of the next store, if one is due.
@@ -25,10 +24,8 @@ pub struct Disk {
 
 impl Disk {
     pub fn new(log: MetadataLog) -> Disk {
-        let state_file = log.quorum_state_file();
         Disk {
             log,
-            state_file,
             flush_wanted: false,
             flushing: false,
             store_wanted: None,
@@ -56,6 +53,13 @@ impl Disk {
     pub fn start_writes(&mut self, context: &mut Context<QuorumActor>) {
         self.start_store(context);
         self.start_flush(context);
+        if let Some(garbage) = self.log.take_garbage() {
+            spawn_blocking(move || {
+                if let Err(error) = garbage.run() {
+                    tracing::warn!(%error, "old files of the metadata log stay behind");
+                }
+            });
+        }
     }
 
     fn start_store(&mut self, context: &mut Context<QuorumActor>) {
@@ -65,8 +69,8 @@ impl Disk {
         let Some(state) = self.store_wanted.take() else { return };
         self.storing = true;
         let covered = self.stores_asked;
-        let file = self.state_file.clone();
-        let write = spawn_blocking(move || file.write(&state));
+        let dir = self.log.dir().to_owned();
+        let write = spawn_blocking(move || write_quorum_state(&dir, &state));
         context.spawn(actix::fut::wrap_future::<_, QuorumActor>(write).map(move |done, actor: &mut QuorumActor, context| {
             actor.disk.storing = false;
             match done {
@@ -95,14 +99,25 @@ impl Disk {
         context.spawn(actix::fut::wrap_future::<_, QuorumActor>(write).map(|done, actor: &mut QuorumActor, context| {
             actor.disk.flushing = false;
             match done {
-                Ok(Ok(end)) => {
-                    let flushed = actor.disk.log.flushed_up_to(end);
-                    actor.run(Work::Quorum(Event::Flushed(flushed)), context);
+                Ok(Ok(flushed)) => {
+                    if let Some(mended) = actor.disk.log.flushed_up_to(flushed) {
+                        spawn_blocking(move || forget_damage(mended));
+                    }
+                    let end = actor.disk.log.flushed();
+                    actor.run(Work::Quorum(Event::Flushed(end)), context);
                 }
                 // After a failed fsync nobody knows what is on the disk: never try again.
                 Ok(Err(error)) => actor.fatal(format!("the metadata log cannot be flushed: {error}")),
                 Err(error) => actor.fatal(format!("flushing the metadata log broke off: {error}")),
             }
         }));
+    }
+}
+
+/// The log is whole again after it was damaged.
+fn forget_damage(mended: ForgetDamage) {
+    match mended.run() {
+        Ok(()) => tracing::info!("the metadata log was damaged and is whole again"),
+        Err(error) => tracing::warn!(%error, "the mended damage will be looked at again"),
     }
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use actix::{Actor, Context, Handler, Message};
 use kraft_model::metadata::{self, Controller, Image};
 use kraft_model::raft::{self, Quorum};
-use kraft_model::{ClusterId, Incarnation, NodeId, Offset, ReplicaKey, Shipped};
+use kraft_model::{ClusterId, Epoch, Incarnation, NodeId, Offset, ReplicaKey, Shipped};
 use tracing::{error, info};
 
 use super::Timers;
@@ -72,6 +72,9 @@ pub struct QuorumActor {
     image: Image,
     /// Committed and replayed up to here.
     replayed: Offset,
+    replayed_epoch: Epoch,
+    /// Bytes replayed since the last snapshot.
+    unsnapshotted: u64,
     links: Links,
     outbox: Outbox,
     listener: Box<dyn Listener>,
@@ -80,8 +83,8 @@ pub struct QuorumActor {
     held: HashMap<NodeId, raft::Fetch>,
     replies: Replies,
     progress: describe::Progress,
-    /// Brokers by the incarnation that the link to them proved.
-    present: HashMap<NodeId, Incarnation>,
+    /// The links that are up.
+    up: HashMap<LinkId, NodeId>,
     work: VecDeque<Work>,
     snapshot_in_progress: bool,
     stopped: bool,
@@ -94,7 +97,7 @@ enum Work {
 }
 
 impl QuorumActor {
-    pub fn new(parts: Parts) -> Result<QuorumActor, crate::storage::StorageError> {
+    pub fn new(parts: Parts) -> QuorumActor {
         let Parts { config, cluster, me, log, stored, links, listener } = parts;
         let voters: Vec<ReplicaKey> = config
             .voters
@@ -103,15 +106,17 @@ impl QuorumActor {
             .collect();
         let quorum = Quorum::new(Shipped, me, &voters, stored, &log);
         let controller = config.roles.controller.then(|| {
-            Controller::new(Shipped, config.node_id, cluster, controller_effects::defaults(&config))
+            Controller::new(config.node_id, cluster, controller_effects::defaults(&config))
         });
-        Ok(QuorumActor {
+        QuorumActor {
             me,
             quorum,
             disk: Disk::new(log),
             controller,
             image: Image::default(),
             replayed: Offset::ZERO,
+            replayed_epoch: Epoch::default(),
+            unsnapshotted: 0,
             links,
             outbox: Outbox::default(),
             listener,
@@ -120,12 +125,12 @@ impl QuorumActor {
             held: HashMap::new(),
             replies: Replies::default(),
             progress: describe::Progress::default(),
-            present: HashMap::new(),
+            up: HashMap::new(),
             work: VecDeque::new(),
             snapshot_in_progress: false,
             stopped: false,
             config,
-        })
+        }
     }
 
     /// Steps the machines until neither has anything to do.
@@ -195,7 +200,7 @@ pub enum Input {
     RemoteRequest { link: LinkId, id: u64, request: metadata::Request },
     /// A request of this very process.
     LocalRequest { request: metadata::Request, answer: tokio::sync::oneshot::Sender<metadata::Response> },
-    LinkUp { peer: NodeId, link: LinkId, incarnation: Incarnation, outgoing: bool },
+    LinkUp { peer: NodeId, link: LinkId, incarnation: Incarnation },
     LinkDown { peer: NodeId, link: LinkId },
     Gone { peer: NodeId, incarnation: Incarnation },
     Describe(tokio::sync::oneshot::Sender<QuorumView>),
@@ -218,8 +223,8 @@ impl Handler<Input> for QuorumActor {
                 let id = self.replies.local(answer);
                 self.request(id, request, context);
             }
-            Input::LinkUp { peer, link, incarnation, outgoing } => {
-                self.link_up(peer, link, incarnation, outgoing, context);
+            Input::LinkUp { peer, link, incarnation } => {
+                self.link_up(peer, link, incarnation, context);
             }
             Input::LinkDown { peer, link } => self.link_down(peer, link, context),
             Input::Gone { peer, incarnation } => self.gone(peer, incarnation, context),
@@ -229,7 +234,7 @@ impl Handler<Input> for QuorumActor {
             }
             Input::DescribeRemote { link, id } => {
                 let view = self.describe();
-                self.links.reply(link, crate::peer::Message::QuorumDescribed { id, view });
+                replies::send(&self.links, link, crate::peer::Message::QuorumDescribed { id, view });
             }
             Input::Resign => self.run(Work::Quorum(raft::Event::Resign), context),
         }

@@ -63,7 +63,7 @@ impl Outbox {
         );
         let message = peer::Message::Quorum(message);
         match self.asked_on.get(&to) {
-            Some(&link) if is_answer => links.reply(link, message),
+            Some(&link) if is_answer => super::replies::send(links, link, message),
             _ => {
                 if let Err(error) = links.send(to, message) {
                     tracing::trace!(%to, %error, "a message of the quorum was not sent");

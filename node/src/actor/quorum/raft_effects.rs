@@ -160,14 +160,10 @@ impl QuorumActor {
         peer: NodeId,
         link: LinkId,
         incarnation: Incarnation,
-        outgoing: bool,
         context: &mut Context<Self>,
     ) {
-        if !outgoing {
-            self.outbox.asked(peer, link);
-        }
-        self.present.insert(peer, incarnation);
-        if self.is_voter(peer) && outgoing {
+        self.up.insert(link, peer);
+        if self.is_voter(peer) {
             self.run(Work::Quorum(Event::Connected(peer)), context);
         }
         let event = metadata::Event::Connected { broker: peer, incarnation };
@@ -175,11 +171,20 @@ impl QuorumActor {
     }
 
     pub(super) fn link_down(&mut self, peer: NodeId, link: LinkId, context: &mut Context<Self>) {
+        self.up.remove(&link);
         self.outbox.link_down(peer, link);
+        if self.is_up(peer) {
+            return;
+        }
         if self.is_voter(peer) {
             self.run(Work::Quorum(Event::Disconnected(peer)), context);
         }
         self.run(Work::Controller(metadata::Event::Disconnected { broker: peer }), context);
+    }
+
+    /// Whether any link with `peer` is up, whoever dialled it.
+    pub(super) fn is_up(&self, peer: NodeId) -> bool {
+        self.up.values().any(|&other| other == peer)
     }
 
     pub(super) fn gone(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix::Context;
+use actix::{ActorFutureExt, AsyncContext, Context};
 use kraft_model::log::Extent;
 use kraft_model::metadata::{Event, Image, Record};
 use kraft_model::raft::{self, RaftLog, SnapshotId};
@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{QuorumActor, Work};
 use crate::peer::record;
-use crate::storage::{Records, SnapshotError};
+use crate::storage::{RecordBatch, Records, Snapshots, values};
 
 impl QuorumActor {
     /// Everything below `end` is committed: replays what was not yet.
@@ -21,16 +21,19 @@ impl QuorumActor {
             if batches.end() <= self.replayed {
                 return self.fatal(format!("the metadata log ends before offset {end}"));
             }
-            for batch in batches.split() {
+            for batch in split(&batches) {
+                if batch.end() <= self.replayed {
+                    continue;
+                }
                 if batch.base() >= end {
-                    return;
+                    break;
                 }
                 if let Err(problem) = self.replay_batch(&batch, context) {
                     return self.fatal(problem);
                 }
             }
         }
-        self.snapshot_if_due();
+        self.snapshot_if_due(context);
     }
 
     fn replay_batch(&mut self, batch: &Records, context: &mut Context<Self>) -> Result<(), String> {
@@ -48,6 +51,8 @@ impl QuorumActor {
             self.image.end = end;
         }
         self.replayed = end;
+        self.replayed_epoch = Epoch(batch.last_epoch());
+        self.unsnapshotted += batch.bytes.len() as u64;
         self.publish(Some(&records));
         Ok(())
     }
@@ -59,19 +64,17 @@ impl QuorumActor {
         }
     }
 
-    /// At start: the image begins as the latest snapshot.
-    pub(super) fn load_snapshot(&mut self, context: &mut Context<Self>) -> Result<(), SnapshotError> {
-        let Some((id, batches)) = self.disk.log.load_snapshot()? else { return Ok(()) };
-        let mut image = Image::default();
-        for batch in &batches {
-            for record in decode(batch).map_err(SnapshotError::Content)? {
-                image
-                    .replay(image.end, &record)
-                    .map_err(|error| SnapshotError::Content(error.to_string()))?;
-            }
+    /// The image begins as the latest snapshot: at start, and after one was fetched.
+    pub(super) fn load_snapshot(&mut self, context: &mut Context<Self>) -> Result<(), String> {
+        let Some(id) = self.disk.log.snapshot() else { return Ok(()) };
+        let mut reader = self.disk.log.snapshots().open(id).map_err(|e| e.to_string())?;
+        let mut records = Vec::new();
+        while let Some(batch) = reader.next_batch().map_err(|e| e.to_string())? {
+            records.extend(decode(&batch)?);
         }
-        image.end = id.end;
+        let image = Image::load(id.end, &records).map_err(|error| error.to_string())?;
         self.replayed = id.end;
+        self.replayed_epoch = id.epoch;
         info!(end = %id.end, topics = image.topics.len(), "snapshot loaded");
         match &mut self.controller {
             Some(_) => self.step_controller(Event::Loaded(Box::new(image)), context),
@@ -89,9 +92,10 @@ impl QuorumActor {
         last: bool,
         context: &mut Context<Self>,
     ) {
-        let stored = self.disk.log.write_snapshot_chunk(snapshot, position, &bytes.bytes, last);
+        let stored = self.disk.log.snapshots().store_chunk(snapshot, position, &bytes.bytes, last);
         match stored {
             Ok(()) if last => {
+                self.disk.log.snapshot_stored(snapshot);
                 self.work.push_back(Work::Quorum(raft::Event::SnapshotInstalled(snapshot)));
                 if let Err(error) = self.load_snapshot(context) {
                     self.fatal(format!("a fetched snapshot cannot be loaded: {error}"));
@@ -102,41 +106,69 @@ impl QuorumActor {
         }
     }
 
-    /// Writes a snapshot when the log has grown enough since the last one.
-    fn snapshot_if_due(&mut self) {
-        let grown = self.disk.log.bytes_since_snapshot();
-        if self.snapshot_in_progress || grown < self.config.metadata_snapshot_bytes {
+    /// Writes a snapshot, off the arbiter, when enough was replayed since the last one.
+    fn snapshot_if_due(&mut self, context: &mut Context<Self>) {
+        if self.snapshot_in_progress || self.unsnapshotted < self.config.metadata_snapshot_bytes {
             return;
         }
-        let end = self.replayed;
-        let epoch = Epoch(self.disk.log.epoch_before(end));
-        let id = SnapshotId { end, epoch };
-        match self.write_snapshot(id) {
-            Ok(()) => self.work.push_back(Work::Quorum(raft::Event::SnapshotWritten(id))),
-            Err(error) => warn!(%error, "no snapshot of the metadata could be written"),
-        }
+        self.snapshot_in_progress = true;
+        self.unsnapshotted = 0;
+        let id = SnapshotId { end: self.replayed, epoch: self.replayed_epoch };
+        let image = self.committed().clone();
+        let snapshots = self.disk.log.snapshots();
+        let write = tokio::task::spawn_blocking(move || write_snapshot(&snapshots, id, &image));
+        context.spawn(actix::fut::wrap_future::<_, Self>(write).map(move |done, actor, context| {
+            actor.snapshot_in_progress = false;
+            match done {
+                Ok(Ok(())) => {
+                    info!(end = %id.end, "snapshot of the metadata written");
+                    actor.disk.log.snapshot_stored(id);
+                    actor.run(Work::Quorum(raft::Event::SnapshotWritten(id)), context);
+                }
+                Ok(Err(error)) => warn!(error, "no snapshot of the metadata could be written"),
+                Err(error) => warn!(%error, "writing a snapshot of the metadata broke off"),
+            }
+        }));
     }
+}
 
-    fn write_snapshot(&mut self, id: SnapshotId) -> Result<(), SnapshotError> {
-        let records = self.committed().records();
-        let mut values = Vec::with_capacity(records.len());
-        for item in &records {
-            values.push(record::encode(item).map_err(|e| SnapshotError::Content(e.to_string()))?);
-        }
-        self.disk.log.write_snapshot(id, super::describe::now_ms(), &values)
+/// Records of a snapshot in one batch.
+const SNAPSHOT_BATCH: usize = 1_000;
+
+fn write_snapshot(snapshots: &Snapshots, id: SnapshotId, image: &Image) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let mut writer =
+        snapshots.create(id, super::describe::now_ms()).map_err(|error| text(&error))?;
+    for records in image.records().chunks(SNAPSHOT_BATCH) {
+        let values: Result<Vec<_>, _> = records.iter().map(record::encode).collect();
+        let values = values.map_err(|error| text(&error))?;
+        writer.append(values.iter().map(|value| &value[..])).map_err(|error| text(&error))?;
     }
+    writer.finish().map_err(|error| text(&error))?;
+    snapshots.delete_before(id).map_err(|error| text(&error))
+}
+
+/// The batches one by one.
+fn split(records: &Records) -> Vec<Records> {
+    let one = |(at, batch): (usize, RecordBatch)| Records {
+        bytes: records.bytes.slice(at..at + batch.size),
+        base: batch.base,
+        end: batch.end(),
+        last_epoch: batch.leader_epoch.0,
+    };
+    records.batches().map(one).collect()
 }
 
 /// The metadata records in a batch; none in a control batch.
 fn decode(batch: &Records) -> Result<Vec<Record>, String> {
-    if batch.is_control() {
-        return Ok(Vec::new());
-    }
     let fault = |problem: &dyn std::fmt::Display| {
         format!("the metadata batch at offset {} cannot be read: {problem}", batch.base())
     };
-    batch
-        .values()
+    let header = RecordBatch::read(&batch.bytes).map_err(|error| fault(&error))?;
+    if header.is_control() {
+        return Ok(Vec::new());
+    }
+    values(&batch.bytes)
         .map(|value| {
             let value = value.map_err(|error| fault(&error))?;
             record::decode(value).map_err(|error| fault(&error))

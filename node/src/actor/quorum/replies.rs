@@ -39,9 +39,16 @@ impl Replies {
         match self.waiting.remove(&id) {
             Some(Waiting::Local(answer)) => drop(answer.send(response)),
             Some(Waiting::Remote { link, id }) => {
-                links.reply(link, Message::ControllerReply { id, response });
+                send(links, link, Message::ControllerReply { id, response });
             }
             None => {}
         }
+    }
+}
+
+/// Answers on a link. One that is down or full tells nobody anything; the asker asks again.
+pub fn send(links: &Links, link: LinkId, message: Message) {
+    if let Err(error) = links.reply(link, message) {
+        tracing::debug!(%error, "an answer was not sent");
     }
 }
