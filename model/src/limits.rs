@@ -23,3 +23,6 @@ pub const PRODUCER_BATCHES: usize = 5;
 
 /// Producer ids handed to a broker in one block (K6, Kafka's figure).
 pub const PRODUCER_ID_BLOCK: i64 = 1_000;
+
+/// Idempotent producers remembered per partition: some 2 MB. Kafka bounds them by time alone.
+pub const MAX_PRODUCERS: usize = 10_000;

@@ -11,6 +11,7 @@
 
 mod event;
 mod image;
+pub mod partition;
 mod record;
 mod request;
 
@@ -23,5 +24,6 @@ pub use record::{
 pub use request::{
     AlterPartition, AlterPartitionResult, AlteredPartition, BrokerHeartbeat, BrokerRegistration,
     ConfigChange, ConfigOp, CreatePartitions, ElectLeaders, ElectionType, HeartbeatReply, NewTopic,
-    ReassignPartition, Refusal, Request, Response, ShrinkReason, TopicCreated, TopicRef,
+    ReassignPartition, Refusal, Request, Response, ShrinkReason, TopicCreated, TopicDeleted,
+    TopicRef,
 };

@@ -6,10 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::inline::Nodes;
-use crate::{
-    BrokerEpoch, DirectoryId, Incarnation, LeaderEpoch, NodeId, PartitionEpoch, TopicId,
-    TopicPartition,
-};
+use crate::{BrokerEpoch, DirectoryId, Incarnation, NodeId, TopicId, TopicPartition};
 
 use super::image::ResourceKind;
 
@@ -49,10 +46,14 @@ pub enum Record {
     NoOp,
 }
 
-/// B1. The broker's epoch is the offset at which this record lands.
+/// B1. A new registration's epoch is the offset at which this record lands.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct RegisterBroker {
     pub broker: NodeId,
+    /// The epoch that is kept: in a snapshot, and where the same incarnation registers again.
+    /// `None`: the record's own offset.
+    #[serde(default)]
+    pub epoch: Option<BrokerEpoch>,
     pub incarnation: Incarnation,
     pub endpoints: Vec<Endpoint>,
     /// Feature name, lowest and highest level that the broker supports.
@@ -137,6 +138,3 @@ pub struct ConfigRecord {
     pub name: String,
     pub value: Option<String>,
 }
-
-/// The epochs that a fresh partition starts with (P1).
-pub const FIRST_EPOCHS: (LeaderEpoch, PartitionEpoch) = (LeaderEpoch(0), PartitionEpoch(0));

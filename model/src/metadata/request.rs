@@ -37,7 +37,7 @@ pub enum Response {
     Heartbeat(Result<HeartbeatReply, Refusal>),
     UnregisterBroker(Result<(), Refusal>),
     CreateTopics(Vec<(String, Result<TopicCreated, Refusal>)>),
-    DeleteTopics(Vec<(TopicRef, Result<(TopicId, String), Refusal>)>),
+    DeleteTopics(Vec<TopicDeleted>),
     CreatePartitions(Vec<(String, Result<(), Refusal>)>),
     AlterConfigs(Vec<(ResourceKind, String, Result<(), Refusal>)>),
     AlterPartition(Result<Vec<(TopicPartition, AlterPartitionResult)>, ErrorCode>),
@@ -50,6 +50,9 @@ pub enum Response {
         leader: Option<NodeId>,
     },
 }
+
+/// A topic that was to be deleted: its id and name once found, or why it stays.
+pub type TopicDeleted = (TopicRef, Result<(TopicId, String), Refusal>);
 
 /// An error code with a sentence that says what was wrong and what would be right.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, thiserror::Error)]

@@ -13,7 +13,9 @@ pub type RequestId = u64;
 /// Something that happened to a partition's replica. `B` is the log's batch.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Event<B> {
-    /// The metadata that this broker has replayed, whenever something in it changed.
+    /// The metadata that this broker has replayed, whenever something in it changed. Only from an
+    /// image that holds the broker's present registration: an older one may name it leader of an
+    /// epoch in which it led before it restarted and lost what it had not flushed.
     View(Box<View>),
     /// A client's record batch, checked for form and CRC by the shell. Answered by
     /// [`Effect::Reply`], unless `acks` is [`Acks::None`].
@@ -128,6 +130,8 @@ pub enum Timer {
     Lag(NodeId),
     /// Ask the controller again.
     AlterRetry,
+    /// Ask the leader again that refused a fetch (`replica.fetch.backoff.ms`).
+    FetchRetry,
 }
 
 /// What a replica knows of the metadata: its partition and the brokers that hold it.

@@ -3,6 +3,8 @@
 use crate::log::{Extent, Log};
 use crate::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
+use super::Producers;
+
 /// A partition's log. One `Batch` holds one or more record batches; what a client sends is exactly
 /// one, whose offsets are still to be assigned.
 pub trait DataLog: Log<Batch: Extent> {
@@ -15,6 +17,18 @@ pub trait DataLog: Log<Batch: Extent> {
     /// The headers of what is in the log from `from` on, for rebuilding producer state after a
     /// truncation (I1).
     fn headers_from(&self, from: Offset) -> Vec<BatchHeader>;
+
+    /// The producer state that the log below `to` means (I1). A log with snapshots of it starts from
+    /// the nearest one; otherwise everything that is kept is gone through.
+    fn producers_at(&self, to: Offset) -> Producers {
+        let mut producers = Producers::default();
+        let headers = self.headers_from(self.start());
+        headers
+            .iter()
+            .filter(|header| header.end <= to)
+            .for_each(|header| producers.replay(header));
+        producers
+    }
 
     /// Drops what is below `start` (retention, or a leader whose log starts later).
     fn advance_start(&mut self, start: Offset);

@@ -7,12 +7,24 @@
 //!                 └── AlterPartition, Reply, HighWatermark    └── Fetch position
 //! ```
 //!
-//! Read on: [`Event`], [`Effect`], then [`View`], which is all that a replica knows of the metadata.
+//! Read on: [`Event`], [`Effect`], then [`View`], which is all that a replica knows of the metadata,
+//! and [`Replica`], which has one file per role.
 
 mod event;
+mod follower;
+mod isr;
+mod leader;
 mod log;
+mod machine;
 mod message;
+mod producers;
+mod progress;
+mod query;
+mod waiting;
 
 pub use event::{Acks, Appended, Effect, Effects, Event, RequestId, Timer, View};
 pub use log::{BatchHeader, DataLog, ProducerBatch};
+pub use machine::Replica;
 pub use message::{Fetch, FetchOutcome, FetchPosition, Fetched};
+pub use producers::{ProducedBatch, ProducerEntry, Producers};
+pub use query::Readable;
