@@ -34,3 +34,25 @@ pub const REQUEST_MEMORY: usize = 512 * 1024 * 1024;
 
 /// Frames queued towards one peer; beyond it the sender is told that the link is full.
 pub const LINK_QUEUE: usize = 4_096;
+
+/// Bytes of commands that wait for one shard: clients beyond that wait, followers begin anew.
+pub const SHARD_MEMORY: usize = 64 * 1024 * 1024;
+
+/// Commands that a shard works on before it sends what has gathered.
+pub const COMMANDS_PER_TURN: usize = 256;
+
+/// Consumers' fetches that one shard holds; beyond it they are answered at once.
+pub const HELD_FETCHES_PER_SHARD: usize = 20_000;
+
+/// Fetch sessions of one follower: one for each of its shards; nobody has more cores than that.
+pub const FETCHERS_PER_PEER: usize = 256;
+
+/// `replica.fetch.backoff.ms` is 1000 in Kafka, for want of anything that would wake the fetcher;
+/// here the metadata does, and the rest is patience.
+pub const REFUSED_FETCH_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Before a fetcher begins anew on a link that took no more messages.
+pub const LINK_FULL_BACKOFF: Duration = Duration::from_millis(20);
+
+/// Before a proposal that the controller did not answer is made again.
+pub const ALTER_PARTITION_BACKOFF: Duration = Duration::from_millis(100);

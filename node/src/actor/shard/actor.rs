@@ -129,7 +129,7 @@ impl Shard {
                 self.said_to_follower(follower, id, position, outcome);
             }
             Command::Altered { asked, response } => self.altered(asked, response),
-            Command::Flushed(group) => self.flushed(group),
+            Command::Flushed { group, named } => self.flushed(group, named),
             Command::DropStrays => self.drop_strays(),
             // Taken out before: it ends the turn.
             Command::Shutdown(_) => {}

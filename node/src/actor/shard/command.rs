@@ -36,7 +36,8 @@ pub(crate) enum Command {
     /// Records for a follower were read from the device.
     Read { follower: NodeId, id: TopicPartition, position: FetchPosition, outcome: Read },
     Altered { asked: Vec<AlteredPartition>, response: Response },
-    Flushed(Vec<Flushed>),
+    /// `named`: why the names of new partitions could not be brought to disk, if so.
+    Flushed { group: Vec<Flushed>, named: Option<String> },
     /// Delete the logs that were found on disk and that no metadata has asked for.
     DropStrays,
     /// Flush, write checkpoints, stop.

@@ -174,7 +174,7 @@ enum Planned {
 
 impl Planned {
     fn run(read: ClientRead) -> Planned {
-        let ClientRead { high_watermark, log_start, diverging, plan } = read;
+        let ClientRead { high_watermark, log_start, diverging, plan, .. } = read;
         match plan.run() {
             Ok(bytes) => Planned::Done(FetchRead {
                 high_watermark,
@@ -193,7 +193,7 @@ impl Planned {
     fn size(&self) -> usize {
         match self {
             Planned::Done(read) => read.records.iter().map(bytes::Bytes::len).sum(),
-            Planned::Later(read) => read.plan.max_bytes(),
+            Planned::Later(read) => read.max_bytes,
             Planned::Failed(_) => 0,
         }
     }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::actor::Shard;
 use super::command::AppendPart;
+use super::maintain::wall_clock_ms;
 use super::metrics::add;
 use crate::kafka::Produced;
 use crate::storage::{RecordBatch, Records};
@@ -26,8 +27,10 @@ struct Produce {
     items: Vec<Item>,
     unanswered: usize,
     deadline: Instant,
-    answer: oneshot::Sender<Vec<(usize, Result<Produced, ErrorCode>)>>,
+    answer: Answer,
 }
+
+type Answer = oneshot::Sender<Vec<(usize, Result<Produced, ErrorCode>)>>;
 
 struct Item {
     /// The batch's place in the client's request.
@@ -41,18 +44,13 @@ struct Item {
 const PLACE_BITS: u32 = 20;
 
 impl Produces {
-    fn open(&mut self, part: &mut Option<AppendPart>) -> Option<u64> {
-        let AppendPart { items, deadline, answer, .. } = part.take()?;
+    fn open(&mut self, items: Vec<Item>, deadline: Instant, answer: Answer) -> u64 {
         let number = self.next;
         self.next += 1;
-        let items: Vec<_> = items
-            .into_iter()
-            .map(|(place, id, _)| Item { place, id, append_time_ms: -1, result: None })
-            .collect();
         let unanswered = items.len();
         self.open.insert(number, Produce { items, unanswered, deadline, answer });
         self.deadlines.insert((deadline, number));
-        Some(number)
+        number
     }
 
     fn stamp(&mut self, request: RequestId, append_time_ms: i64) {
@@ -138,14 +136,19 @@ fn request_id(number: u64, place: usize) -> RequestId {
 }
 
 impl Shard {
-    pub(super) fn append(&mut self, mut part: AppendPart) {
-        let items = std::mem::take(&mut part.items);
-        part.items = items.iter().map(|(place, id, _)| (*place, *id, Bytes::new())).collect();
+    pub(super) fn append(&mut self, part: AppendPart) {
+        let AppendPart { items, acks, deadline, answer } = part;
         if items.is_empty() || items.len() >= 1 << PLACE_BITS {
+            // The answer is dropped with the part, which its sender takes for an error.
             return;
         }
-        let acks = part.acks;
-        let Some(number) = self.produces.open(&mut Some(part)) else { return };
+        let open = |(place, id, _): &(usize, TopicPartition, Bytes)| Item {
+            place: *place,
+            id: *id,
+            append_time_ms: -1,
+            result: None,
+        };
+        let number = self.produces.open(items.iter().map(open).collect(), deadline, answer);
         for (place, (_, id, bytes)) in items.into_iter().enumerate() {
             let request = request_id(number, place);
             if let Err(error) = self.append_one(request, id, bytes, acks) {
@@ -164,21 +167,21 @@ impl Shard {
         let slot = self.slots.get(&id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         slot.usable()?;
         let header = RecordBatch::read(&bytes).map_err(|_| ErrorCode::CorruptMessage)?;
+        if header.size != bytes.len() {
+            return Err(ErrorCode::InvalidRecord);
+        }
         if header.size > slot.settings.max_message_bytes {
             return Err(ErrorCode::MessageTooLarge);
         }
-        let bytes = match slot.settings.log_append_time {
-            true => {
-                let now_ms = super::maintain::wall_clock_ms();
-                self.produces.stamp(request, now_ms);
-                with_append_time(&bytes, &header, now_ms)
-            }
-            false => bytes,
-        };
-        add(&self.metrics.bytes_in, bytes.len());
-        add(&self.metrics.batches_in, 1);
         let (base, end, last_epoch) = (header.base, header.end(), header.leader_epoch.0);
-        let batch = Records { bytes, base, end, last_epoch };
+        let mut batch = Records { bytes, base, end, last_epoch };
+        if slot.settings.log_append_time {
+            let now_ms = wall_clock_ms();
+            self.produces.stamp(request, now_ms);
+            batch = batch.with_append_time(now_ms);
+        }
+        add(&self.metrics.bytes_in, batch.bytes.len());
+        add(&self.metrics.batches_in, 1);
         self.step(id, Event::Append { request, batch, acks });
         if acks == Acks::None {
             // Nobody waits, and the machine does not answer.
@@ -200,33 +203,5 @@ impl Shard {
         for request in self.produces.of(id) {
             self.produces.reply(request, Err(error));
         }
-    }
-}
-
-/// `message.timestamp.type=LogAppendTime`: the batch carries the broker's time. Kafka's attribute
-/// bit 3 says so, and the CRC covers both.
-fn with_append_time(bytes: &Bytes, header: &RecordBatch, now_ms: i64) -> Bytes {
-    const LOG_APPEND_TIME: i16 = 0x08;
-    let mut stamped = bytes[..header.size].to_vec();
-    stamped[21..23].copy_from_slice(&(header.attributes | LOG_APPEND_TIME).to_be_bytes());
-    stamped[35..43].copy_from_slice(&now_ms.to_be_bytes());
-    let crc = crc32c::crc32c(&stamped[21..]);
-    stamped[17..21].copy_from_slice(&crc.to_be_bytes());
-    stamped.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::actor::shard::testing::batch;
-
-    #[test]
-    fn a_batch_stamped_with_the_append_time_is_still_whole() {
-        let records = batch(0, 1, 0, b"value");
-        let header = RecordBatch::read(&records.bytes).expect("is a batch");
-        let stamped = with_append_time(&records.bytes, &header, 1_234);
-        let header = RecordBatch::read(&stamped).expect("is still a batch");
-        assert_eq!((header.max_timestamp, header.attributes & 0x08), (1_234, 0x08));
-        assert_eq!(header.verify(&stamped), Ok(()));
     }
 }

@@ -15,7 +15,11 @@ impl Shard {
         question: Question<(Option<LeaderEpoch>, ListOffset), ListedOffset>,
     ) {
         let (epoch, query) = question.asked;
-        let listed = self.led(question.id, epoch).and_then(|slot| slot.list_offset(query));
+        let slot = self.slots.get(&question.id).ok_or(ErrorCode::UnknownTopicOrPartition);
+        let listed = slot.and_then(|slot| {
+            slot.usable()?;
+            slot.list_offset(epoch, query)
+        });
         // Whoever asked and has gone needs no answer, here and below.
         let _ = question.answer.send(listed);
     }
@@ -64,7 +68,7 @@ impl Shard {
             let path = slot.directory.display().to_string();
             let Some(info) = infos.iter_mut().find(|info| info.path == path) else { continue };
             let lag = slot.replica.high_watermark().since(slot.end()).max(0);
-            info.replicas.push((id, slot.log.size_bytes() as i64, lag));
+            info.replicas.push((id, slot.log.size() as i64, lag));
             if slot.is_offline {
                 info.error = Some(ErrorCode::KafkaStorageError);
             }
@@ -77,7 +81,7 @@ impl Shard {
     fn led(&self, id: TopicPartition, epoch: Option<LeaderEpoch>) -> Result<&Slot, ErrorCode> {
         let slot = self.slots.get(&id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         slot.usable()?;
-        slot.check_epoch(epoch)?;
+        slot.replica.readable(&slot.log, epoch)?;
         if slot.replica.is_leader() { Ok(slot) } else { Err(ErrorCode::NotLeaderOrFollower) }
     }
 }

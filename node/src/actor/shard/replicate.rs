@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use kraft_model::replica::{Event, FetchOutcome, FetchPosition, Fetched};
-use kraft_model::{NodeId, Offset, TopicPartition};
+use kraft_model::{ErrorCode, NodeId, Offset, TopicPartition};
 
 use super::actor::Shard;
 use super::command::{Command, Read};
 use super::metrics::add;
+use super::slot::Slot;
 use crate::actor::replication::{SessionPart, verify};
 use crate::peer::{FetchedPartition, Message};
 use crate::storage::{ReadPlan, Records};
@@ -62,7 +63,12 @@ impl Shard {
         if room == 0 {
             return;
         }
-        let plan = slot.replica_read(from, room);
+        let plan = match slot.read(from, room, slot.end()) {
+            Ok(plan) => plan,
+            Err(error) => {
+                return self.sessions.say(follower, id, position, FetchOutcome::Refused(error));
+            }
+        };
         let read = move |plan: ReadPlan| read(plan, high_watermark, log_start);
         if plan.is_tail() {
             let outcome = read(plan);
@@ -104,53 +110,40 @@ impl Shard {
         position: FetchPosition,
         outcome: Read,
     ) {
-        let mut is_refused = false;
-        match &outcome {
-            FetchOutcome::Records { records: Some(records), .. } => {
-                if let Err(error) = verify(records) {
-                    tracing::warn!(?id, %leader, %error, "records arrived damaged; fetching again");
-                    self.fetchers.retry_later(leader, id, self.now);
-                    return;
+        let outcome = match outcome {
+            FetchOutcome::Records { records: Some(records), high_watermark, log_start } => {
+                self.fetchers.answered(leader, id, position);
+                match verify(&records) {
+                    Ok(()) => {
+                        add(&self.metrics.replication_bytes_in, records.bytes.len());
+                        FetchOutcome::Records { records, high_watermark, log_start }
+                    }
+                    Err(error) => {
+                        tracing::warn!(?id, %leader, %error, "records arrived damaged");
+                        FetchOutcome::Refused(ErrorCode::CorruptMessage)
+                    }
                 }
-                add(&self.metrics.replication_bytes_in, records.bytes.len());
-                self.fetchers.answered(leader, id, position);
             }
-            FetchOutcome::Records { records: None, .. } => {}
-            FetchOutcome::Diverging(_) | FetchOutcome::OutOfRange { .. } => {
-                self.fetchers.answered(leader, id, position);
-            }
-            FetchOutcome::Refused(_) => {
-                is_refused = true;
-                // Before the machine asks again: an answer that will not change in a moment must
-                // not be asked for in a circle.
-                self.fetchers.retry_later(leader, id, self.now);
-            }
-        }
-        let outcome = self.with_records(id, outcome);
-        self.step(id, Event::Fetched { leader, answer: Fetched { position, outcome } });
-        let waits_for_disk = self.slots.get(&id).is_some_and(|slot| slot.flush_before_ack);
-        if !is_refused && !waits_for_disk && self.fetchers.is_spent(leader, id) {
-            // The machine took nothing from the answer and stands where it stood.
-            self.fetchers.retry_later(leader, id, self.now);
-        }
-    }
-
-    /// The machine's form of an answer: no records are an empty batch at the log's end.
-    fn with_records(&self, id: TopicPartition, outcome: Read) -> FetchOutcome<Records> {
-        match outcome {
-            FetchOutcome::Records { records, high_watermark, log_start } => {
-                let at = self.slots.get(&id).map_or(Offset::ZERO, |slot| slot.end());
-                let nothing =
-                    || Records { bytes: bytes::Bytes::new(), base: at, end: at, last_epoch: -1 };
-                let records = records.unwrap_or_else(nothing);
+            FetchOutcome::Records { records: None, high_watermark, log_start } => {
+                // The machine's form of "nothing" is an empty batch.
+                let at = self.slots.get(&id).map_or(Offset::ZERO, Slot::end);
+                let records = Records::empty(at, -1);
                 FetchOutcome::Records { records, high_watermark, log_start }
             }
-            FetchOutcome::Diverging(end) => FetchOutcome::Diverging(end),
+            FetchOutcome::Diverging(end) => {
+                self.fetchers.answered(leader, id, position);
+                FetchOutcome::Diverging(end)
+            }
             FetchOutcome::OutOfRange { log_start, end } => {
+                self.fetchers.answered(leader, id, position);
                 FetchOutcome::OutOfRange { log_start, end }
             }
-            FetchOutcome::Refused(error) => FetchOutcome::Refused(error),
-        }
+            FetchOutcome::Refused(error) => {
+                self.fetchers.answered(leader, id, position);
+                FetchOutcome::Refused(error)
+            }
+        };
+        self.step(id, Event::Fetched { leader, answer: Fetched { position, outcome } });
     }
 
     /// Looks again at followers that wait, and sends what was said during this turn.
@@ -185,8 +178,7 @@ impl Shard {
 
     /// Asks for links to the leaders that have none; where they are says the metadata.
     pub(super) fn ensure_links(&mut self) {
-        let leaders: Vec<_> = self.fetchers.unlinked().collect();
-        leaders.into_iter().for_each(|leader| self.ensure_link(leader));
+        self.fetchers.unlinked().into_iter().for_each(|leader| self.ensure_link(leader));
     }
 
     pub(super) fn ensure_link(&mut self, leader: NodeId) {
@@ -220,13 +212,22 @@ impl Shard {
 
 /// Reads for a follower; runs where waiting is allowed.
 fn read(plan: ReadPlan, high_watermark: Offset, log_start: Offset) -> Read {
-    match plan.run().map_err(|error| error.to_string()).and_then(|bytes| {
-        if bytes.is_empty() { Ok(None) } else { Records::whole(bytes).map(Some).map_err(|e| e.to_string()) }
-    }) {
-        Ok(records) => FetchOutcome::Records { records, high_watermark, log_start },
+    let bytes = match plan.run() {
+        Ok(bytes) => bytes,
         Err(error) => {
             tracing::warn!(%error, "a read for a follower failed");
-            FetchOutcome::Refused(kraft_model::ErrorCode::KafkaStorageError)
+            return FetchOutcome::Refused(ErrorCode::KafkaStorageError);
+        }
+    };
+    if bytes.is_empty() {
+        // A truncation took them meanwhile; the follower is told to ask again.
+        return FetchOutcome::Refused(ErrorCode::OffsetNotAvailable);
+    }
+    match Records::parse_unverified(bytes) {
+        Ok(records) => FetchOutcome::Records { records: Some(records), high_watermark, log_start },
+        Err(error) => {
+            tracing::error!(%error, "a log holds what is no record batch");
+            FetchOutcome::Refused(ErrorCode::KafkaStorageError)
         }
     }
 }

@@ -5,7 +5,7 @@ use kraft_model::replica::{Effect, Event, Timer};
 
 use super::actor::Shard;
 use super::metrics::{add, shift};
-use crate::limits::ALTER_PARTITION_BACKOFF;
+use crate::limits::{ALTER_PARTITION_BACKOFF, REFUSED_FETCH_BACKOFF};
 use crate::storage::Records;
 
 impl Shard {
@@ -53,6 +53,7 @@ impl Shard {
                 let after = match timer {
                     Timer::Lag(_) => self.config.replica_lag_time_max,
                     Timer::AlterRetry => ALTER_PARTITION_BACKOFF,
+                    Timer::FetchRetry => REFUSED_FETCH_BACKOFF,
                 };
                 self.timers.set(id, timer, self.now, after);
             }
