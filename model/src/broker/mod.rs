@@ -5,7 +5,13 @@
 //!   (register)   (fenced: catch    (unfenced)    (leaders move away)
 //!                 up, heartbeat)
 //! ```
+//!
+//! Read on: [`Event`], [`Effect`], then [`Broker`].
 
 mod event;
+mod machine;
+#[cfg(test)]
+mod tests;
 
 pub use event::{Effect, Effects, Event, Timer};
+pub use machine::{Broker, State};

@@ -20,6 +20,10 @@ mod message;
 mod producers;
 mod progress;
 mod query;
+#[cfg(any(test, feature = "check"))]
+pub mod small_log;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 pub use event::{Acks, Appended, Effect, Effects, Event, RequestId, Timer, View};

@@ -1,0 +1,196 @@
+//! Fetching, appending, truncating.
+
+use super::*;
+use crate::EpochEnd;
+
+fn records(position: FetchPosition, log: &SmallLog, high_watermark: i64) -> Fetched<SmallBatch> {
+    let outcome = FetchOutcome::Records {
+        records: log.read(position.offset),
+        high_watermark: Offset(high_watermark),
+        log_start: log.start(),
+    };
+    Fetched { position, outcome }
+}
+
+fn answered(position: FetchPosition, outcome: FetchOutcome<SmallBatch>) -> Event<SmallBatch> {
+    Event::Fetched { leader: NodeId(0), answer: Fetched { position, outcome } }
+}
+
+#[test]
+fn a_follower_appends_what_comes_and_asks_on_from_there() {
+    let leader = Bench::new(0).holding(&[1, 1]);
+    let mut follower = Bench::new(1);
+    let first = asked_position(&follower.sees(view(0, 1, 1, &[0, 1, 2]))).expect("it fetches");
+    let answer = records(first, &leader.log, 1);
+    let next = follower.step(Event::Fetched { leader: NodeId(0), answer });
+    assert_eq!(asked_position(&next).map(|position| position.offset), Some(Offset(2)));
+    assert_eq!(follower.high_watermark(), 1);
+}
+
+#[test]
+fn the_high_watermark_never_passes_the_followers_own_end() {
+    let leader = Bench::new(0).holding(&[1]);
+    let mut follower = Bench::new(1);
+    let first = asked_position(&follower.sees(view(0, 1, 1, &[0, 1]))).expect("it fetches");
+    let answer = records(first, &leader.log, 5);
+    follower.step(Event::Fetched { leader: NodeId(0), answer });
+    assert_eq!(follower.high_watermark(), 1);
+}
+
+#[test]
+fn a_late_answer_is_not_used() {
+    let leader = Bench::new(0).holding(&[1, 1]);
+    let mut follower = Bench::new(1);
+    let first = asked_position(&follower.sees(view(0, 1, 1, &[0, 1, 2]))).expect("it fetches");
+    let late = records(first, &leader.log, 2);
+    follower.sees(view(2, 2, 2, &[1, 2]));
+    assert_eq!(follower.step(Event::Fetched { leader: NodeId(0), answer: late.clone() }), []);
+    follower.sees(view(0, 3, 3, &[0, 1]));
+    assert_eq!(follower.step(Event::Fetched { leader: NodeId(0), answer: late }), []);
+    assert_eq!(follower.log.end(), Offset(0));
+}
+
+#[test]
+fn logs_that_part_in_several_epochs_agree_again() {
+    // KIP-279: the follower lacks the epoch that the leader names, so that one step is not enough.
+    let mut leader = Bench::new(0).holding(&[0, 2, 2, 4]);
+    let mut follower = Bench::new(1).holding(&[0, 1, 3, 3, 3]);
+    leader.sees(view(0, 5, 5, &[0]));
+    let first = asked_position(&follower.sees(view(0, 5, 5, &[0]))).expect("it fetches");
+    catch_up(&mut leader, &mut follower, first);
+    assert_eq!(follower.epochs(), [0, 2, 2, 4]);
+    assert_eq!(follower.log, leader.log);
+}
+
+#[test]
+fn a_new_leader_truncates_nobody_to_the_high_watermark() {
+    // KIP-101: what 1 holds is committed though 1 has not heard of it; 0 comes back as leader.
+    let mut follower = Bench::new(1).holding(&[1, 1]);
+    let asked = follower.sees(view(0, 2, 2, &[0, 1]));
+    assert_eq!(follower.high_watermark(), 0);
+    assert_eq!(asked_position(&asked).map(|position| position.offset), Some(Offset(2)));
+    assert_eq!(follower.epochs(), [1, 1]);
+}
+
+#[test]
+fn truncating_takes_the_producers_state_back() {
+    let mut follower = Bench::follower();
+    for sequence in 0..3 {
+        let batch = SmallBatch::new(sequence, Some((7, sequence)));
+        follower.log.append_as_leader(LeaderEpoch(0), batch);
+    }
+    let state = follower.log.producers_at(Offset(3));
+    follower.replica =
+        Replica::new(Shipped, TopicPartition::default(), NodeId(1), Offset(0), state);
+    let asked = asked_position(&follower.sees(view(0, 1, 1, &[0]))).expect("it fetches");
+    let parting = EpochEnd { epoch: 0, end: Offset(2) };
+    let fx = follower.step(answered(asked, FetchOutcome::Diverging(parting)));
+    assert!(fx.contains(&Effect::Truncated(Offset(2))));
+    assert_eq!(*follower.replica.producers(), follower.log.producers_at(Offset(2)));
+    assert_eq!(
+        follower.replica.producers().entries().map(|one| one.batches.len()).sum::<usize>(),
+        2
+    );
+}
+
+#[test]
+fn the_high_watermark_of_a_truncated_log_is_not_beyond_it() {
+    let mut follower = Bench::new(1).holding(&[1, 1]);
+    follower.replica.high_watermark = Offset(2);
+    let asked = asked_position(&follower.sees(view(0, 2, 2, &[0]))).expect("it fetches");
+    let parting = EpochEnd { epoch: 1, end: Offset(1) };
+    follower.step(answered(asked, FetchOutcome::Diverging(parting)));
+    assert_eq!(follower.high_watermark(), 1);
+}
+
+#[test]
+fn an_in_sync_replica_that_must_truncate_below_its_high_watermark_says_so() {
+    let mut follower = Bench::new(1).holding(&[1, 1]);
+    follower.replica.high_watermark = Offset(2);
+    let asked = asked_position(&follower.sees(view(0, 2, 2, &[0, 1]))).expect("it fetches");
+    let parting = EpochEnd { epoch: 1, end: Offset(1) };
+    let fx = follower.step(answered(asked, FetchOutcome::Diverging(parting)));
+    assert!(fx.iter().any(|effect| matches!(effect, Effect::Violation(_))));
+}
+
+#[test]
+fn a_follower_below_the_leaders_start_begins_anew_there() {
+    let mut follower = Bench::new(1).holding(&[1]);
+    let asked = asked_position(&follower.sees(view(0, 2, 2, &[0]))).expect("it fetches");
+    let outcome = FetchOutcome::OutOfRange { log_start: Offset(4), end: Offset(6) };
+    let fx = follower.step(answered(asked, outcome));
+    assert_eq!((follower.log.start(), follower.log.end()), (Offset(4), Offset(4)));
+    assert_eq!(follower.high_watermark(), 4);
+    assert_eq!(asked_position(&fx).map(|position| position.offset), Some(Offset(4)));
+}
+
+#[test]
+fn the_leaders_log_start_is_followed() {
+    let mut leader = Bench::new(0).holding(&[1, 1, 1]);
+    let mut follower = Bench::new(1);
+    let first = asked_position(&follower.sees(view(0, 1, 1, &[0, 1]))).expect("it fetches");
+    let answer = records(first, &leader.log, 3);
+    let asked = follower.step(Event::Fetched { leader: NodeId(0), answer });
+    leader.log.advance_start(Offset(2));
+    let answer = records(asked_position(&asked).expect("it asks on"), &leader.log, 3);
+    let fx = follower.step(Event::Fetched { leader: NodeId(0), answer });
+    assert_eq!(follower.log.start(), Offset(2));
+    assert!(fx.contains(&Effect::News));
+}
+
+#[test]
+fn a_refused_follower_pauses_and_asks_again() {
+    let mut follower = Bench::new(1);
+    let asked = asked_position(&follower.sees(view(0, 1, 1, &[0, 1]))).expect("it fetches");
+    let refusal = FetchOutcome::Refused(ErrorCode::UnknownLeaderEpoch);
+    let fx = follower.step(answered(asked, refusal));
+    assert_eq!(fx, [Effect::StopFetching, Effect::SetTimer(Timer::FetchRetry)]);
+    let again = follower.step(Event::Timeout(Timer::FetchRetry));
+    assert_eq!(asked_position(&again), Some(asked));
+}
+
+#[test]
+fn a_failed_fetch_is_asked_again_unless_another_is_under_way() {
+    let mut follower = Bench::new(1);
+    let asked = asked_position(&follower.sees(view(0, 1, 1, &[0, 1]))).expect("it fetches");
+    let failed = Event::FetchFailed { leader: NodeId(0), position: asked };
+    assert_eq!(asked_position(&follower.step(failed.clone())), Some(asked));
+    follower.sees(view(0, 2, 2, &[0, 1]));
+    assert_eq!(follower.step(failed), []);
+}
+
+#[test]
+fn records_that_do_not_continue_the_log_are_not_appended() {
+    let mut follower = Bench::new(1);
+    let asked = asked_position(&follower.sees(view(0, 1, 1, &[0, 1]))).expect("it fetches");
+    let records = SmallBatch { base: 3, ..SmallBatch::new(1, None) };
+    let outcome =
+        FetchOutcome::Records { records, high_watermark: Offset(0), log_start: Offset(0) };
+    let fx = follower.step(answered(asked, outcome));
+    assert!(fx.contains(&Effect::SetTimer(Timer::FetchRetry)));
+    assert_eq!(follower.log.end(), Offset(0));
+}
+
+#[test]
+fn with_flush_before_ack_a_follower_asks_on_only_from_what_is_on_its_disk() {
+    let leader = Bench::new(0).holding(&[1]);
+    let mut follower = Bench::new(1);
+    let flushing = View { flush_before_ack: true, ..view(0, 1, 1, &[0, 1]) };
+    let first = asked_position(&follower.sees(flushing)).expect("an empty log is flushed");
+    let answer = records(first, &leader.log, 0);
+    let fx = follower.step(Event::Fetched { leader: NodeId(0), answer });
+    assert!(fx.contains(&Effect::Flush));
+    assert_eq!(asked_position(&fx), None);
+    follower.log.flush();
+    let flushed = follower.step(Event::Flushed(Offset(1)));
+    assert_eq!(asked_position(&flushed).map(|position| position.offset), Some(Offset(1)));
+}
+
+#[test]
+fn without_a_leader_a_follower_stops_fetching() {
+    let mut follower = Bench::follower();
+    let mut leaderless = view(0, 2, 2, &[]);
+    leaderless.partition.leader = None;
+    assert!(follower.sees(leaderless).contains(&Effect::StopFetching));
+    assert!(!follower.replica.is_follower());
+}
