@@ -9,11 +9,15 @@
 //! [`Record`] is what the log holds, [`Image`] what it means, [`Request`] and [`Response`] what the
 //! active controller is asked and answers, [`Event`] and [`Effect`] its machine's border.
 
+pub mod config;
 mod event;
 mod image;
+mod lookup;
 pub mod partition;
 mod record;
+mod replay;
 mod request;
+mod snapshot;
 
 pub use event::{Effect, Effects, Event, RequestId, Timer};
 pub use image::{Broker, Configs, Image, Partition, ResourceKind, Topic, effective_min_isr};
@@ -21,6 +25,7 @@ pub use record::{
     BrokerRegistrationChange, ConfigRecord, Endpoint, PartitionChange, PartitionRecord, Record,
     RegisterBroker, RegisterController, SecurityProtocol,
 };
+pub use replay::{ReplayError, Touched, touched};
 pub use request::{
     AlterPartition, AlterPartitionResult, AlteredPartition, BrokerHeartbeat, BrokerRegistration,
     ConfigChange, ConfigOp, CreatePartitions, ElectLeaders, ElectionType, HeartbeatReply, NewTopic,
