@@ -4,6 +4,7 @@
 //! Read on: `supervisor` (who owns what), `actor` (the shells of the machines), `peer` (CBOR
 //! between nodes), `kafka` (the client listener), `storage` (segments and recovery).
 
+pub mod actor;
 pub mod config;
 pub mod kafka;
 pub mod limits;

@@ -9,8 +9,7 @@ use crate::storage::{BatchError, Records};
 /// What is wrong with the first batch that is not right.
 pub(crate) fn verify(records: &Records) -> Result<(), BatchError> {
     let found = Records::parse(records.bytes.clone())?;
-    if (found.base, found.end, found.last_epoch)
-        != (records.base, records.end, records.last_epoch)
+    if (found.base, found.end, found.last_epoch) != (records.base, records.end, records.last_epoch)
     {
         return Err(BatchError::Malformed("the batches are not the ones that were announced"));
     }

@@ -8,7 +8,7 @@ use kraft_model::{EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartiti
 use tokio::sync::oneshot;
 
 use super::consume::FetchPart;
-use super::flush::Flushed;
+use super::flush::FlushedLog;
 use super::publish::Publication;
 use crate::actor::replication::SessionPart;
 use crate::kafka::{ListOffset, ListedOffset, LogDirInfo, Produced};
@@ -29,15 +29,32 @@ pub(crate) enum Command {
     /// A follower's positions.
     ReplicaFetch(SessionPart),
     /// What a leader sent.
-    Fetched { leader: NodeId, partitions: Vec<FetchedPartition> },
-    UnknownSession { leader: NodeId, sequence: u64 },
+    Fetched {
+        leader: NodeId,
+        partitions: Vec<FetchedPartition>,
+    },
+    UnknownSession {
+        leader: NodeId,
+        sequence: u64,
+    },
     LinkUp(NodeId),
     LinkDown(NodeId),
     /// Records for a follower were read from the device.
-    Read { follower: NodeId, id: TopicPartition, position: FetchPosition, outcome: Read },
-    Altered { asked: Vec<AlteredPartition>, response: Response },
+    Read {
+        follower: NodeId,
+        id: TopicPartition,
+        position: FetchPosition,
+        outcome: Read,
+    },
+    Altered {
+        asked: Vec<AlteredPartition>,
+        response: Response,
+    },
     /// `named`: why the names of new partitions could not be brought to disk, if so.
-    Flushed { group: Vec<Flushed>, named: Option<String> },
+    Flushed {
+        group: Vec<FlushedLog>,
+        named: Option<String>,
+    },
     /// Delete the logs that were found on disk and that no metadata has asked for.
     DropStrays,
     /// Flush, write checkpoints, stop.

@@ -29,7 +29,7 @@ pub enum OpenError {
     #[error("cannot {operation} {}", path.display())]
     Io { operation: &'static str, directory: PathBuf, path: PathBuf, source: io::Error },
     #[error("cannot open the log {}", path.display())]
-    Log { directory: PathBuf, path: PathBuf, source: StorageError },
+    Log { directory: PathBuf, path: PathBuf, source: Box<StorageError> },
     #[error("{} is no partition.metadata that names a topic id", path.display())]
     Metadata { directory: PathBuf, path: PathBuf },
 }
@@ -103,7 +103,7 @@ impl Disks {
                 checkpoint.read(&path).map_err(|source| OpenError::Log {
                     directory: path.clone(),
                     path: path.clone(),
-                    source,
+                    source: source.into(),
                 })
             };
             let offsets = Offsets {
@@ -133,9 +133,9 @@ impl Disks {
             let mut opened = Opened::default();
             while let Some((directory, home)) = homes.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let (id, found, recovery) = self.open(directory, home, config)?;
-                opened.is_damaged |= recovery
-                    .damage
-                    .is_some_and(|damage| damage.below_recovery_point || damage.below_high_watermark);
+                opened.is_damaged |= recovery.damage.is_some_and(|damage| {
+                    damage.below_recovery_point || damage.below_high_watermark
+                });
                 opened.logs.push((id, found));
             }
             Ok(opened)
@@ -163,10 +163,11 @@ impl Disks {
         let failed = |source| OpenError::Log {
             directory: directory.path.to_path_buf(),
             path: home.path.clone(),
-            source,
+            source: Box::new(source),
         };
         let files = Arc::clone(&self.files);
-        let (log, recovery) = PartitionLog::open(&home.path, config, files, state).map_err(failed)?;
+        let (log, recovery) =
+            PartitionLog::open(&home.path, home.id.topic, config, files, state).map_err(failed)?;
         if let Some(damage) = &recovery.damage {
             tracing::error!(?damage, "a log is damaged; what is missing will be fetched again");
         }
@@ -206,14 +207,10 @@ impl Disks {
             fs::rename(&path, &doomed).map_err(failed("set aside"))?;
             drop(tokio::task::spawn_blocking(move || remove(&doomed)));
         }
-        fs::create_dir(&path).map_err(failed("create"))?;
-        let metadata = format!("version: 0\ntopic_id: {}", id.topic);
-        fs::write(path.join(METADATA), metadata).map_err(failed("write partition.metadata in"))?;
         let files = Arc::clone(&self.files);
-        let log = PartitionLog::create(&path, config, files).map_err(|source| OpenError::Log {
-            directory: directory.path.to_path_buf(),
-            path: path.clone(),
-            source,
+        let log = PartitionLog::create(&path, id.topic, config, files).map_err(|source| {
+            let directory = directory.path.to_path_buf();
+            OpenError::Log { directory, path: path.clone(), source: source.into() }
         })?;
         directory.count.fetch_add(1, Ordering::Relaxed);
         Ok(FoundLog {
@@ -228,22 +225,26 @@ impl Disks {
     /// Takes a partition's directory out of the way at once, and deletes it when there is time.
     pub fn delete(&self, log: PartitionLog, topic: &Arc<str>, id: TopicPartition) {
         let path = log.dir().to_path_buf();
-        drop(log);
         let is_ours = path.parent().map(|parent| topic_id(parent, &path));
         if !matches!(is_ours, Some(Ok(Some(topic))) if topic == id.topic) {
             // A newer topic of the same name has taken the place.
             return;
         }
-        let doomed = path.with_file_name(doomed_name(id));
         if let Some(directory) =
             self.directories.iter().find(|directory| path.parent() == Some(&*directory.path))
         {
             directory.count.fetch_sub(1, Ordering::Relaxed);
             directory.lock().forget(&(topic.to_string(), id.partition));
         }
-        match fs::rename(&path, &doomed) {
-            Ok(()) => drop(tokio::task::spawn_blocking(move || remove(&doomed))),
-            Err(error) => tracing::warn!(path = %path.display(), %error, "cannot delete a partition"),
+        match log.delete() {
+            Ok(job) => drop(tokio::task::spawn_blocking(move || {
+                if let Err(error) = job.run() {
+                    tracing::warn!(path = %path.display(), %error, "cannot delete a partition");
+                }
+            })),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot delete a partition")
+            }
         }
     }
 
@@ -260,7 +261,7 @@ impl Disks {
                 offsets.write(&directory.path).map_err(|source| OpenError::Log {
                     directory: directory.path.to_path_buf(),
                     path: directory.path.to_path_buf(),
-                    source,
+                    source: source.into(),
                 })?;
             }
         }
@@ -279,6 +280,7 @@ impl Directory {
         let of = |all: &PartitionOffsets| all.get(&key).copied().unwrap_or(Offset::ZERO);
         OpenState {
             clean: self.was_clean,
+            scan_all: false,
             recovery_point: of(&offsets.recovery_points),
             log_start: of(&offsets.log_starts),
             high_watermark: of(&offsets.high_watermarks),
@@ -370,6 +372,11 @@ fn remove(path: &Path) {
     }
 }
 
-fn io_error(operation: &'static str, directory: &Path, path: &Path, source: io::Error) -> OpenError {
+fn io_error(
+    operation: &'static str,
+    directory: &Path,
+    path: &Path,
+    source: io::Error,
+) -> OpenError {
     OpenError::Io { operation, directory: directory.to_owned(), path: path.to_owned(), source }
 }

@@ -59,8 +59,8 @@ impl Shard {
             marks.push(mark(id, slot));
             // Segments that are full go to disk in the background, so that a crash leaves one of
             // them to read and not many.
-            if slot.log.has_sealed_to_flush() {
-                self.flushes.want(id);
+            if let Some(job) = slot.log.sealed_flush_job() {
+                self.flushes.want_sealed(id, job);
             }
             if let Some(garbage) = slot.log.take_garbage() {
                 drop(tokio::task::spawn_blocking(move || {
@@ -85,9 +85,13 @@ impl Shard {
         let mut due: Vec<(TopicPartition, Offset)> = Vec::new();
         for (&id, slot) in &mut self.slots {
             slot.replica.expire_producers(now_ms.saturating_sub(PRODUCER_EXPIRATION_MS));
-            let start = slot.log.retention_start(now_ms, slot.replica.high_watermark());
-            if !slot.is_offline && start > slot.start() {
-                due.push((id, start));
+            if slot.is_offline {
+                continue;
+            }
+            match slot.log.retention_start(now_ms, slot.replica.high_watermark()) {
+                Ok(start) if start > slot.start() => due.push((id, start)),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(?id, %error, "cannot look at a log's age"),
             }
         }
         due.into_iter().for_each(|(id, start)| self.move_start(id, start));
@@ -104,8 +108,11 @@ impl Shard {
                 if slot.is_offline {
                     continue;
                 }
-                match slot.log.close(slot.replica.producers()) {
-                    Ok(()) => marks.push(mark(id, &slot)),
+                match slot.log.close_job().run() {
+                    Ok(flushed) => {
+                        slot.log.flushed_up_to(flushed);
+                        marks.push(mark(id, &slot));
+                    }
                     Err(error) => {
                         // The file that says "clean" must not be written.
                         tracing::error!(?id, %error, "cannot bring a log to disk");

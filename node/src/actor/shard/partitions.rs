@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Arbiter};
 use kraft_model::metadata::Image;
 use kraft_model::replica::Acks;
-use kraft_model::{
-    BrokerEpoch, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition,
-};
+use kraft_model::{BrokerEpoch, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 use tokio::sync::oneshot;
 
 use super::actor::Shard;
@@ -161,8 +159,10 @@ impl Partitions {
         let mut answers = Vec::new();
         for (shard, items) in by_shard(items, |item| self.shard_of(item.partition)) {
             let bytes = items.iter().map(|(_, item)| item.batch.len()).sum();
-            let items =
-                items.into_iter().map(|(place, item)| (place, item.partition, item.batch)).collect();
+            let items = items
+                .into_iter()
+                .map(|(place, item)| (place, item.partition, item.batch))
+                .collect();
             let (answer, answered) = oneshot::channel();
             let part = AppendPart { items, acks, deadline, answer };
             let send = self.0.shards[shard].send(Command::Append(part), bytes);

@@ -90,7 +90,9 @@ impl Produces {
         {
             self.deadlines.pop_first();
             if let Some(produce) = self.open.get(&number) {
-                expired.extend(produce.unanswered().map(|(id, place)| (id, request_id(number, place))));
+                expired.extend(
+                    produce.unanswered().map(|(id, place)| (id, request_id(number, place))),
+                );
             }
         }
         expired
@@ -123,9 +125,8 @@ impl Produce {
     }
 
     fn finish(self) {
-        let answer = |item: Item| {
-            (item.place, item.result.unwrap_or(Err(ErrorCode::UnknownServerError)))
-        };
+        let answer =
+            |item: Item| (item.place, item.result.unwrap_or(Err(ErrorCode::UnknownServerError)));
         // A client that has gone needs no answer.
         let _ = self.answer.send(self.items.into_iter().map(answer).collect());
     }

@@ -82,7 +82,9 @@ impl Publisher {
                 }
             }
         }
-        for (id, _) in removed_partitions(&last, &image).filter(|(_, hosts)| hosts.contains(&self.me)) {
+        for (id, _) in
+            removed_partitions(&last, &image).filter(|(_, hosts)| hosts.contains(&self.me))
+        {
             parts.entry(shard_of(id)).or_insert_with(new_part).gone.push(id);
         }
         parts.into_iter().collect()
@@ -195,8 +197,7 @@ impl Shard {
                 found
             }
         };
-        let replica =
-            Replica::new(Shipped, id, self.me, found.high_watermark, found.producers);
+        let replica = Replica::new(Shipped, id, self.me, found.high_watermark, found.producers);
         let slot = Slot {
             replica,
             log: found.log,
@@ -213,7 +214,10 @@ impl Shard {
 
     /// This broker has no replica of the partition any more: its log goes.
     fn remove(&mut self, id: TopicPartition) {
-        self.found.remove(&id).into_iter().for_each(|found| self.disks.delete(found.log, &found.topic, id));
+        self.found
+            .remove(&id)
+            .into_iter()
+            .for_each(|found| self.disks.delete(found.log, &found.topic, id));
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let before = Gauges::of(slot);
         let mut effects = std::mem::take(&mut self.effects);

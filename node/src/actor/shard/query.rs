@@ -8,20 +8,49 @@ use super::actor::Shard;
 use super::command::Question;
 use super::slot::Slot;
 use crate::kafka::{ListOffset, ListedOffset, LogDirInfo};
+use crate::storage::TimestampPlan;
 
 impl Shard {
     pub(super) fn list_offset(
         &mut self,
         question: Question<(Option<LeaderEpoch>, ListOffset), ListedOffset>,
     ) {
-        let (epoch, query) = question.asked;
-        let slot = self.slots.get(&question.id).ok_or(ErrorCode::UnknownTopicOrPartition);
-        let listed = slot.and_then(|slot| {
-            slot.usable()?;
-            slot.list_offset(epoch, query)
-        });
-        // Whoever asked and has gone needs no answer, here and below.
-        let _ = question.answer.send(listed);
+        let Question { id, asked: (epoch, query), answer } = question;
+        match self.list(id, epoch, query) {
+            // Whoever asked and has gone needs no answer, here and below.
+            Ok(Listed::Now(listed)) => drop(answer.send(Ok(listed))),
+            Err(error) => drop(answer.send(Err(error))),
+            Ok(Listed::Search { plan, below, epoch }) => {
+                drop(tokio::task::spawn_blocking(move || answer.send(search(plan, below, epoch))));
+            }
+        }
+    }
+
+    fn list(
+        &self,
+        id: TopicPartition,
+        epoch: Option<LeaderEpoch>,
+        query: ListOffset,
+    ) -> Result<Listed, ErrorCode> {
+        let slot = self.slots.get(&id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        slot.usable()?;
+        let readable = slot.replica.latest(&slot.log, epoch)?;
+        let (below, leader_epoch) = (readable.high_watermark, readable.leader_epoch);
+        let plan = match query {
+            ListOffset::Earliest => {
+                let start = readable.log_start;
+                let leader_epoch = slot.log.epoch_at(start).unwrap_or(leader_epoch);
+                let listed = ListedOffset { offset: start.0, timestamp: -1, leader_epoch };
+                return Ok(Listed::Now(listed));
+            }
+            ListOffset::Latest => {
+                let listed = ListedOffset { offset: below.0, timestamp: -1, leader_epoch };
+                return Ok(Listed::Now(listed));
+            }
+            ListOffset::MaxTimestamp => slot.log.largest_timestamp(),
+            ListOffset::Timestamp(time) => slot.log.offset_for_timestamp(time),
+        };
+        Ok(Listed::Search { plan, below, epoch: leader_epoch })
     }
 
     pub(super) fn end_of_epoch(
@@ -84,6 +113,34 @@ impl Shard {
         slot.replica.readable(&slot.log, epoch)?;
         if slot.replica.is_leader() { Ok(slot) } else { Err(ErrorCode::NotLeaderOrFollower) }
     }
+}
+
+enum Listed {
+    Now(ListedOffset),
+    /// A search by time, to be run where waiting is allowed; only what is below the high watermark
+    /// counts.
+    Search {
+        plan: TimestampPlan,
+        below: Offset,
+        epoch: LeaderEpoch,
+    },
+}
+
+fn search(
+    plan: TimestampPlan,
+    below: Offset,
+    epoch: LeaderEpoch,
+) -> Result<ListedOffset, ErrorCode> {
+    let found = plan.run().map_err(|error| {
+        tracing::warn!(%error, "cannot search a log by time");
+        ErrorCode::KafkaStorageError
+    })?;
+    let nothing = ListedOffset { offset: -1, timestamp: -1, leader_epoch: epoch };
+    Ok(found.filter(|hit| hit.offset < below).map_or(nothing, |hit| ListedOffset {
+        offset: hit.offset.0,
+        timestamp: hit.timestamp,
+        leader_epoch: hit.leader_epoch,
+    }))
 }
 
 impl LogDirInfo {

@@ -9,7 +9,7 @@ use kraft_model::replica::{Readable, Replica};
 use kraft_model::{EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, Shipped};
 
 use crate::config::{FlushPolicy, NodeConfig};
-use crate::kafka::{FetchItem, ListOffset, ListedOffset};
+use crate::kafka::FetchItem;
 use crate::storage::{LogConfig, PartitionLog, ReadPlan};
 
 /// A replica, its log, and what the shell must know to serve them. Ten thousand of these are on one
@@ -97,35 +97,6 @@ impl Slot {
             ErrorCode::KafkaStorageError
         })
     }
-
-    /// # Errors
-    /// As [`Replica::latest`]; KAFKA_STORAGE_ERROR.
-    pub fn list_offset(
-        &self,
-        epoch: Option<LeaderEpoch>,
-        query: ListOffset,
-    ) -> Result<ListedOffset, ErrorCode> {
-        let readable = self.replica.latest(&self.log, epoch)?;
-        let below = readable.high_watermark;
-        let at = |offset: Offset, timestamp| {
-            let epoch = self.log.epoch_at(offset).map_or(readable.leader_epoch, LeaderEpoch);
-            ListedOffset { offset: offset.0, timestamp, leader_epoch: epoch }
-        };
-        let nothing = || ListedOffset { offset: -1, timestamp: -1, leader_epoch: readable.leader_epoch };
-        let found = match query {
-            ListOffset::Earliest => return Ok(at(readable.log_start, -1)),
-            ListOffset::Latest => {
-                return Ok(ListedOffset { offset: below.0, ..nothing() });
-            }
-            ListOffset::MaxTimestamp => self.log.offset_of_max_timestamp(below),
-            ListOffset::Timestamp(time) => self.log.offset_for_timestamp(time, below),
-        };
-        let found = found.map_err(|error| {
-            tracing::warn!(topic = %self.topic, %error, "cannot look up a time");
-            ErrorCode::KafkaStorageError
-        })?;
-        Ok(found.map_or_else(nothing, |(offset, timestamp)| at(offset, timestamp)))
-    }
 }
 
 impl Settings {
@@ -137,7 +108,8 @@ impl Settings {
         };
         let number = |name: &str, default: i64| text(name).parse::<i64>().unwrap_or(default);
         let standard = LogConfig::default();
-        let deletes = text("cleanup.policy").is_empty() || text("cleanup.policy").contains("delete");
+        let deletes =
+            text("cleanup.policy").is_empty() || text("cleanup.policy").contains("delete");
         let forever = |kept: i64| if deletes { kept } else { -1 };
         Settings {
             log: LogConfig {

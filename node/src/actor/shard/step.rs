@@ -29,7 +29,7 @@ impl Shard {
         self.effects = effects;
     }
 
-    fn run(&mut self, id: TopicPartition, effect: Effect) {
+    pub(super) fn run(&mut self, id: TopicPartition, effect: Effect) {
         match effect {
             Effect::Reply { request, result } => self.produces.reply(request, result),
             Effect::Answer { follower, position, outcome } => {

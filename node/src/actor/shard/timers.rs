@@ -38,7 +38,8 @@ impl Timers {
         if self.next_look.is_none_or(|look| now < look) {
             return Vec::new();
         }
-        let mut due: Vec<_> = self.armed.extract_if(|_, at| *at <= now).map(|(key, _)| key).collect();
+        let mut due: Vec<_> =
+            self.armed.extract_if(|_, at| *at <= now).map(|(key, _)| key).collect();
         due.sort_unstable();
         self.next_look = (!self.armed.is_empty()).then(|| now + GRAIN);
         due
