@@ -1,11 +1,35 @@
 //! A node's configuration: Kafka's keys, layered and checked.
+//!
+//! ```text
+//! defaults < file < environment (KRAFT_...) < --set     source
+//!        └──▶ known? legal value?                       registry, kafka_keys
+//!               └──▶ possible together? ──▶ NodeConfig  load, listeners
+//! ```
+//!
+//! [`NodeConfig::load`] reports everything that is wrong at once. [`registry`] is the table of keys;
+//! it also serves DescribeConfigs and the checks of IncrementalAlterConfigs.
+
+mod endpoint;
+mod error;
+mod kafka_keys;
+mod listeners;
+mod load;
+mod node_keys;
+mod properties;
+pub mod registry;
+mod source;
+mod suggest;
+mod topic_keys;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kraft_model::metadata::Endpoint;
 use kraft_model::{DirectoryId, NodeId};
+
+pub use error::{ConfigError, ConfigErrors, Warning};
+pub use source::Sources;
 
 /// Everything a node is told, checked and with its defaults filled in. Fields are named after
 /// Kafka's keys.
@@ -18,9 +42,12 @@ pub struct NodeConfig {
     pub metadata_log_dir: PathBuf,
     /// `controller.quorum.voters`: id, host, port.
     pub voters: Vec<Voter>,
-    /// What to bind, by listener name.
+    /// `controller.quorum.bootstrap.servers`: host, port.
+    pub bootstrap_servers: Vec<(String, u16)>,
+    /// What to bind, by listener name. Port 0: any free one.
     pub listeners: Vec<Endpoint>,
-    /// What to tell clients and brokers, by listener name.
+    /// What to tell clients and brokers, by listener name. Port 0 stands for the port that was
+    /// bound.
     pub advertised_listeners: Vec<Endpoint>,
     pub inter_broker_listener: String,
     pub controller_listeners: Vec<String>,
@@ -55,6 +82,52 @@ pub struct NodeConfig {
     pub topic_defaults: BTreeMap<String, String>,
     /// Everything as it was given, for DescribeConfigs: key, value.
     pub given: BTreeMap<String, String>,
+}
+
+impl NodeConfig {
+    /// Reads all sources, fills in the defaults and checks what stands together.
+    ///
+    /// # Errors
+    /// Everything that is wrong: unreadable files, unknown keys, illegal values, missing keys and
+    /// impossible combinations, each with where it was given and what would be right.
+    pub fn load(sources: &Sources) -> Result<(NodeConfig, Vec<Warning>), ConfigErrors> {
+        load::load(sources)
+    }
+
+    /// A node that is broker and controller on loopback ports of the system's choosing, with its
+    /// data under `dir`: the smallest cluster. `settings` come on top.
+    ///
+    /// # Errors
+    /// As for [`NodeConfig::load`], if `settings` make it impossible.
+    pub fn on_loopback(
+        node_id: NodeId,
+        dir: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<NodeConfig, ConfigErrors> {
+        let base = [
+            "process.roles=broker,controller".to_owned(),
+            format!("node.id={node_id}"),
+            format!("log.dirs={}", dir.display()),
+            "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0".to_owned(),
+            "controller.listener.names=CONTROLLER".to_owned(),
+            format!("controller.quorum.voters={node_id}@127.0.0.1:0"),
+        ];
+        let more = settings.iter().map(|(key, value)| format!("{key}={value}"));
+        let set = base.into_iter().chain(more).collect();
+        NodeConfig::load(&Sources { set, ..Sources::default() }).map(|(config, _)| config)
+    }
+
+    /// The value of a key as text: as given, else its default. `None` for a key that is unset or
+    /// not in the registry.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        let default = || registry::node_key(key).and_then(|row| row.default);
+        self.given.get(key).map(String::as_str).or_else(default)
+    }
+
+    /// The value of a numeric key, for those that have no field of their own here.
+    pub fn number(&self, key: &str) -> Option<i64> {
+        self.value(key)?.parse().ok()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
