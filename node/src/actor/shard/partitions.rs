@@ -332,7 +332,9 @@ impl Partitions {
             is_clean &= is_done.await.is_ok();
         }
         let mut arbiters = self.0.arbiters.lock().unwrap_or_else(PoisonError::into_inner);
-        arbiters.drain(..).for_each(|arbiter| drop(arbiter.stop()));
+        for arbiter in arbiters.drain(..) {
+            arbiter.stop();
+        }
         is_clean
     }
 
