@@ -1,5 +1,41 @@
 //! Logs on disk: Kafka's record batches in Kafka's segments, so that Kafka's own tools read them.
 
+mod build;
+mod checkpoint;
+mod directory;
+mod durable;
+mod epochs;
+mod error;
+mod files;
+mod index;
+mod jobs;
+mod log;
+mod metadata_log;
+mod partition;
+mod producers;
+mod quorum_state;
+mod read;
 mod records;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod snapshot;
+mod timestamp;
 
+pub use build::{RecordView, records, values};
+pub use checkpoint::{Checkpoint, PartitionOffsets};
+pub use directory::{LogDirectory, MetaProperties, PartitionDirectory, format, read_meta};
+pub use error::StorageError;
+pub use files::OpenFiles;
+pub use jobs::{DeleteJob, FlushJob, Flushed};
+pub use log::{LogConfig, SegmentedLog};
+pub use metadata_log::{ForgetDamage, METADATA_LOG, MetadataLog, MetadataRecovery};
+pub use partition::PartitionLog;
+pub use quorum_state::{read_quorum_state, write_quorum_state};
+pub use read::ReadPlan;
 pub use records::{BatchError, RecordBatch, Records};
+pub use recovery::{Damage, OpenState, Recovery};
+pub use scan::{Scan, Verdict, former_end, scan_segment};
+pub use snapshot::{SNAPSHOT_CHUNK, SnapshotReader, SnapshotWriter, Snapshots};
+pub use timestamp::{TimestampHit, TimestampPlan};

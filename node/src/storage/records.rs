@@ -9,14 +9,19 @@
 //! The CRC (crc32c) covers everything from `attributes` on, so that base offset and leader epoch
 //! can be written without touching it.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kraft_model::log::Extent;
+use kraft_model::replica::{BatchHeader, ProducerBatch};
 use kraft_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 /// Bytes of a batch's header.
 pub const HEADER: usize = 61;
 /// Bytes before what `batchLength` counts.
 pub const LENGTH_END: usize = 12;
+/// Bytes at the front of a batch that a leader rewrites: base offset, length, leader epoch.
+pub const STAMP: usize = 16;
+
+const ATTRIBUTE_LOG_APPEND_TIME: i16 = 0x08;
 
 /// One or more whole record batches in offset order: the `Batch` of both kinds of log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +46,110 @@ impl Extent for Records {
     fn last_epoch(&self) -> i32 {
         self.last_epoch
     }
+}
+
+impl Records {
+    /// Nothing, standing at `at`.
+    pub fn empty(at: Offset, last_epoch: i32) -> Records {
+        Records { bytes: Bytes::new(), base: at, end: at, last_epoch }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Takes bytes from outside: one or more whole batches, each with the right CRC, each
+    /// beginning where the one before it ends.
+    pub fn parse(bytes: Bytes) -> Result<Records, BatchError> {
+        Records::parse_with(bytes, true)
+    }
+
+    /// Like [`Records::parse`], for bytes whose CRCs were checked when they were written.
+    pub fn parse_unverified(bytes: Bytes) -> Result<Records, BatchError> {
+        Records::parse_with(bytes, false)
+    }
+
+    fn parse_with(bytes: Bytes, verify: bool) -> Result<Records, BatchError> {
+        let first = RecordBatch::read(&bytes)?;
+        let (mut position, mut end, mut last_epoch) = (0, first.base, first.leader_epoch);
+        while position < bytes.len() {
+            let rest = &bytes[position..];
+            let batch = RecordBatch::read(rest)?;
+            if batch.base != end {
+                return Err(BatchError::Malformed(
+                    "a batch does not begin where the last one ends",
+                ));
+            }
+            if verify {
+                batch.verify(rest)?;
+            }
+            position += batch.size;
+            end = batch.end();
+            last_epoch = batch.leader_epoch;
+        }
+        Ok(Records { bytes, base: first.base, end, last_epoch: last_epoch.0 })
+    }
+
+    /// The batches with their positions in `bytes`, in order; ends early at bytes that are none.
+    pub fn batches(&self) -> impl Iterator<Item = (usize, RecordBatch)> + '_ {
+        let mut position = 0;
+        std::iter::from_fn(move || {
+            let batch = RecordBatch::read(&self.bytes[position..]).ok()?;
+            let at = position;
+            position += batch.size;
+            Some((at, batch))
+        })
+    }
+
+    /// The whole batches at the front that fit into `max_bytes`, but at least the first one.
+    #[must_use]
+    pub fn truncate_to_bytes(&self, max_bytes: usize) -> Records {
+        let fits = |&(at, batch): &(usize, RecordBatch)| at == 0 || at + batch.size <= max_bytes;
+        match self.batches().take_while(fits).last() {
+            Some((at, last)) => Records {
+                bytes: self.bytes.slice(..at + last.size),
+                base: self.base,
+                end: last.end(),
+                last_epoch: last.leader_epoch.0,
+            },
+            None => self.clone(),
+        }
+    }
+
+    /// Gives the batches the offsets from `base` on and `epoch`. Written in place when nobody else
+    /// holds the bytes, as with a request fresh from its socket; else copied.
+    #[must_use]
+    pub fn stamp(self, base: Offset, epoch: i32) -> Records {
+        let batches: Vec<_> = self.batches().collect();
+        let mut bytes = into_mut(self.bytes);
+        let mut next = base;
+        for (at, batch) in batches {
+            bytes[at..at + STAMP].copy_from_slice(&batch.stamped(next, epoch));
+            next = next.plus(i64::from(batch.last_offset_delta) + 1);
+        }
+        Records { bytes: bytes.freeze(), base, end: next, last_epoch: epoch }
+    }
+
+    /// Sets every record's time to the broker's (`message.timestamp.type=LogAppendTime`): the
+    /// header alone says it, and its CRC follows.
+    #[must_use]
+    pub fn with_append_time(self, now_ms: i64) -> Records {
+        let batches: Vec<_> = self.batches().collect();
+        let mut bytes = into_mut(self.bytes);
+        for (at, batch) in batches {
+            let whole = &mut bytes[at..at + batch.size];
+            let attributes = batch.attributes | ATTRIBUTE_LOG_APPEND_TIME;
+            whole[21..23].copy_from_slice(&attributes.to_be_bytes());
+            whole[35..43].copy_from_slice(&now_ms.to_be_bytes());
+            let crc = crc32c::crc32c(&whole[21..]);
+            whole[17..21].copy_from_slice(&crc.to_be_bytes());
+        }
+        Records { bytes: bytes.freeze(), ..self }
+    }
+}
+
+fn into_mut(bytes: Bytes) -> BytesMut {
+    bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
 }
 
 /// A record batch's header, read in place.
@@ -94,6 +203,15 @@ impl RecordBatch {
     /// Reads the header at the start of `bytes`, which hold at least the whole batch. The CRC is
     /// not looked at: [`RecordBatch::verify`].
     pub fn read(bytes: &[u8]) -> Result<RecordBatch, BatchError> {
+        let batch = RecordBatch::read_header(bytes)?;
+        if bytes.len() < batch.size {
+            return Err(BatchError::Short { have: bytes.len() });
+        }
+        Ok(batch)
+    }
+
+    /// Reads the header at the start of `bytes`, which may hold no more than that.
+    pub fn read_header(bytes: &[u8]) -> Result<RecordBatch, BatchError> {
         if bytes.len() < HEADER {
             return Err(BatchError::Short { have: bytes.len() });
         }
@@ -106,9 +224,6 @@ impl RecordBatch {
             return Err(BatchError::Magic(magic));
         }
         let size = LENGTH_END + length as usize;
-        if bytes.len() < size {
-            return Err(BatchError::Short { have: bytes.len() });
-        }
         let batch = RecordBatch {
             base: Offset(i64_at(bytes, 0)),
             size,
@@ -126,12 +241,18 @@ impl RecordBatch {
         if batch.last_offset_delta < 0 {
             return Err(BatchError::Malformed("the last offset delta is negative"));
         }
+        if batch.base.0 < 0 || batch.base.0.checked_add(1 << 31).is_none() {
+            return Err(BatchError::Malformed("the base offset is out of range"));
+        }
         Ok(batch)
     }
 
     /// Checks the CRC of the batch at the start of `bytes`.
     pub fn verify(&self, bytes: &[u8]) -> Result<(), BatchError> {
-        let found = crc32c::crc32c(&bytes[21..self.size]);
+        let Some(covered) = bytes.get(21..self.size) else {
+            return Err(BatchError::Short { have: bytes.len() });
+        };
+        let found = crc32c::crc32c(covered);
         if found == self.crc { Ok(()) } else { Err(BatchError::Crc { expected: self.crc, found }) }
     }
 
@@ -140,9 +261,41 @@ impl RecordBatch {
         self.base.plus(i64::from(self.last_offset_delta) + 1)
     }
 
+    /// The first [`STAMP`] bytes of this batch with another base offset and leader epoch. The CRC
+    /// does not cover them.
+    pub fn stamped(&self, base: Offset, epoch: i32) -> [u8; STAMP] {
+        let mut stamp = [0; STAMP];
+        stamp[..8].copy_from_slice(&base.0.to_be_bytes());
+        stamp[8..12].copy_from_slice(&((self.size - LENGTH_END) as i32).to_be_bytes());
+        stamp[12..].copy_from_slice(&epoch.to_be_bytes());
+        stamp
+    }
+
+    /// What a machine reads of it.
+    pub fn header(&self) -> BatchHeader {
+        let producer = (self.producer_id.0 >= 0).then(|| ProducerBatch {
+            id: self.producer_id,
+            epoch: self.producer_epoch,
+            first_sequence: self.base_sequence,
+            last_sequence: add_sequence(self.base_sequence, self.last_offset_delta),
+            timestamp: self.max_timestamp,
+        });
+        BatchHeader { base: self.base, end: self.end(), epoch: self.leader_epoch, producer }
+    }
+
+    /// The offset of the last record.
+    pub fn last_offset(&self) -> Offset {
+        self.base.plus(i64::from(self.last_offset_delta))
+    }
+
     /// 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
     pub fn compression(&self) -> i16 {
         self.attributes & 7
+    }
+
+    /// All records have the broker's time, which is `max_timestamp`.
+    pub fn has_append_time(&self) -> bool {
+        self.attributes & ATTRIBUTE_LOG_APPEND_TIME != 0
     }
 
     pub fn is_transactional(&self) -> bool {
@@ -152,4 +305,12 @@ impl RecordBatch {
     pub fn is_control(&self) -> bool {
         self.attributes & 0x20 != 0
     }
+}
+
+/// Sequences count modulo 2^31 (I3).
+fn add_sequence(first: i32, delta: i32) -> i32 {
+    if first < 0 {
+        return first;
+    }
+    ((i64::from(first) + i64::from(delta)) & 0x7fff_ffff) as i32
 }

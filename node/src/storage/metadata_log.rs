@@ -1,0 +1,371 @@
+//! The metadata log: `__cluster_metadata-0/` with segments, snapshots and the quorum state.
+//!
+//! It differs from a data log in what it promises: everything is read and checked at every start,
+//! everything is synced before it counts, and damage is remembered until it is mended. Its recent
+//! end stays in memory, so that followers that keep up cost no reads.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use kraft_model::log::Log;
+use kraft_model::raft::{RaftLog, SnapshotId};
+use kraft_model::{Epoch, EpochEnd, NodeId, Offset};
+
+use super::build::leader_change;
+use super::durable;
+use super::error::{Context, StorageError};
+use super::files::OpenFiles;
+use super::jobs::{DeleteJob, FlushJob, Flushed};
+use super::log::{LogConfig, SegmentedLog};
+use super::read::not_a_batch;
+use super::records::Records;
+use super::recovery::{OpenState, Recovery};
+use super::scan::former_end;
+use super::snapshot::Snapshots;
+
+/// The directory's name in `metadata.log.dir`.
+pub const METADATA_LOG: &str = "__cluster_metadata-0";
+
+/// Bytes that one read hands out, beyond a first batch that is larger.
+const READ_BYTES: usize = 1 << 20;
+
+/// Recently appended bytes that stay in memory: what a follower lags by in a bad second.
+const TAIL_BYTES: usize = 8 << 20;
+
+/// Files held open: the active segment with its indexes, and a few old ones for laggards.
+const OPEN_FILES: usize = 16;
+
+/// What opening the metadata log found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MetadataRecovery {
+    pub log: Recovery,
+    /// The log was damaged, now or at an earlier start, and once ended here: a voter grants no
+    /// vote and does not stand until it has refetched past this.
+    pub damaged: Option<Offset>,
+    /// Snapshots that were no longer whole.
+    pub damaged_snapshots: Vec<PathBuf>,
+}
+
+/// The quorum's log behind its machine.
+#[derive(Debug)]
+pub struct MetadataLog {
+    log: SegmentedLog,
+    /// The latest appends, in order, up to the log's end.
+    tail: VecDeque<Records>,
+    tail_bytes: usize,
+    snapshots: Snapshots,
+    latest: Option<SnapshotId>,
+    damaged: Option<Offset>,
+}
+
+impl MetadataLog {
+    /// Opens the log in `dir`, which is made if it is not there. All of it is read and checked,
+    /// and brought to disk: `flushed` is the end. Waits for the device.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::NoSnapshot`] if the log's front is gone and no snapshot covers it (Q11,
+    /// KAFKA-14240); the device's.
+    pub fn open(
+        dir: &Path,
+        config: LogConfig,
+    ) -> Result<(MetadataLog, MetadataRecovery), StorageError> {
+        if !dir.exists() {
+            fs::create_dir_all(dir).context("create", dir)?;
+            durable::sync_parent(dir).context("sync the directory of", dir)?;
+        }
+        let snapshots = Snapshots::new(dir);
+        let (latest, damaged_snapshots) = snapshots.newest()?;
+        let state = OpenState { scan_all: true, ..OpenState::default() };
+        // Nothing is older than a week's worth; segments end by size alone, and by snapshots.
+        let config = LogConfig { sync_on_open: true, segment_ms: i64::MAX, ..config };
+        let (log, recovery) = SegmentedLog::open(dir, config, OpenFiles::new(OPEN_FILES), state)?;
+        let damaged = remembered_damage(dir, &recovery)?;
+        let mut opened =
+            MetadataLog { log, tail: VecDeque::new(), tail_bytes: 0, snapshots, latest, damaged };
+        opened.fit_to_snapshot()?;
+        let recovery = MetadataRecovery { log: recovery, damaged, damaged_snapshots };
+        Ok((opened, recovery))
+    }
+
+    /// Brings log and snapshot together: a crash may have come between installing the one and
+    /// cutting the other.
+    fn fit_to_snapshot(&mut self) -> Result<(), StorageError> {
+        let start = self.log.start();
+        match self.latest {
+            Some(snapshot) if self.differs_from(snapshot) => self.log.restart_at(snapshot.end),
+            Some(snapshot) if snapshot.end >= start => {}
+            None if start == Offset::ZERO => {}
+            _ => return Err(StorageError::NoSnapshot { dir: self.log.dir().to_owned(), start }),
+        }
+        let flushed = self.log.flush_job().run()?;
+        self.log.flushed_up_to(flushed);
+        Ok(())
+    }
+
+    /// The log ends before the snapshot, or holds something else where the snapshot ends.
+    fn differs_from(&self, snapshot: SnapshotId) -> bool {
+        if self.log.end() < snapshot.end {
+            return true;
+        }
+        let below = Offset(snapshot.end.0 - 1);
+        below >= self.log.start() && self.log.epoch_at(below) != Some(snapshot.epoch.0)
+    }
+
+    /// The first failed write; the process must stop.
+    pub fn failure(&self) -> Option<&StorageError> {
+        self.log.failure()
+    }
+
+    /// See [`MetadataRecovery::damaged`]; `None` once the log was refetched.
+    pub fn damaged(&self) -> Option<Offset> {
+        self.damaged
+    }
+
+    /// A job that brings everything to disk; report it to [`MetadataLog::flushed_up_to`].
+    pub fn flush_job(&mut self) -> FlushJob {
+        self.log.flush_job()
+    }
+
+    /// A flush job succeeded. Once everything that was damaged is there again, says so by
+    /// returning the work of forgetting the damage, to be run where waiting is allowed.
+    pub fn flushed_up_to(&mut self, flushed: Flushed) -> Option<ForgetDamage> {
+        self.log.flushed_up_to(flushed);
+        let is_mended = self.damaged.is_some_and(|end| self.log.flushed() >= end);
+        is_mended.then(|| {
+            self.damaged = None;
+            ForgetDamage { dir: self.log.dir().to_owned() }
+        })
+    }
+
+    /// The snapshots beside the log, for writing and loading them.
+    pub fn snapshots(&self) -> Snapshots {
+        self.snapshots.clone()
+    }
+
+    /// A snapshot was put in place by [`Snapshots`]: it is the latest one if it reaches furthest.
+    pub fn snapshot_stored(&mut self, snapshot: SnapshotId) {
+        self.latest = self.latest.max(Some(snapshot));
+    }
+
+    /// Files that cutting and truncating have set aside.
+    pub fn take_garbage(&mut self) -> Option<DeleteJob> {
+        self.log.take_garbage()
+    }
+
+    pub fn size(&self) -> u64 {
+        self.log.size()
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.log.dir()
+    }
+
+    fn remember(&mut self, records: Records) {
+        if self.log.failure().is_some() || records.end != self.log.end() {
+            return;
+        }
+        self.tail_bytes += records.bytes.len();
+        self.tail.push_back(records);
+        while self.tail_bytes > TAIL_BYTES && self.tail.len() > 1 {
+            let forgotten = self.tail.pop_front().map_or(0, |oldest| oldest.bytes.len());
+            self.tail_bytes -= forgotten;
+        }
+    }
+
+    fn forget_tail_from(&mut self, to: Offset) {
+        while self.tail.back().is_some_and(|last| last.end > to) {
+            let forgotten = self.tail.pop_back().map_or(0, |last| last.bytes.len());
+            self.tail_bytes -= forgotten;
+        }
+    }
+
+    /// From memory: the appends from the one that holds `from` on, as one.
+    fn read_tail(&self, from: Offset) -> Option<Records> {
+        let first = self.tail.partition_point(|records| records.end <= from);
+        let head = self.tail.get(first).filter(|records| records.base <= from)?;
+        let (at, batch) = head.batches().find(|(_, batch)| batch.end() > from)?;
+        let mut joined =
+            Records { bytes: head.bytes.slice(at..), base: batch.base, ..head.clone() };
+        let mut total = joined.bytes.len();
+        let more: Vec<_> = self
+            .tail
+            .range(first + 1..)
+            .take_while(|records| {
+                total += records.bytes.len();
+                total <= READ_BYTES
+            })
+            .collect();
+        if let Some(last) = more.last() {
+            let mut bytes = BytesMut::from(&joined.bytes[..]);
+            more.iter().for_each(|records| bytes.extend_from_slice(&records.bytes));
+            (joined.end, joined.last_epoch) = (last.end, last.last_epoch);
+            joined.bytes = bytes.freeze();
+        }
+        Some(joined)
+    }
+
+    fn read_disk(&self, from: Offset) -> std::io::Result<Records> {
+        let bytes = self.log.read(from, READ_BYTES, self.log.end())?.run()?;
+        Records::parse(bytes).map_err(not_a_batch)
+    }
+}
+
+/// The file that remembers damage; its content is the former end.
+fn damage_path(dir: &Path) -> PathBuf {
+    dir.join("damaged")
+}
+
+/// Damage that is not mended, from before or from now. The files that recovery sets aside speak
+/// for it too, because a crash may have come before it was written down.
+fn remembered_damage(dir: &Path, recovery: &Recovery) -> Result<Option<Offset>, StorageError> {
+    let path = damage_path(dir);
+    let mut former = recovery.damage.as_ref().map(|damage| damage.former_end);
+    if let Some(bytes) = durable::read_if_there(&path).context("read", &path)? {
+        let text = String::from_utf8_lossy(&bytes);
+        let stored = text.trim().parse().map(Offset).map_err(|_| StorageError::Checkpoint {
+            path: path.clone(),
+            reason: "it does not hold an offset".to_owned(),
+        })?;
+        former = former.max(Some(stored));
+    }
+    for aside in set_aside(dir)? {
+        let base = aside.file_name().and_then(|name| name.to_str()?.get(..20)?.parse().ok());
+        let base = Offset(base.unwrap_or(0));
+        let file = fs::File::open(&aside).context("open", &aside)?;
+        let end = former_end(&file, 0, base).context("read", &aside)?;
+        former = former.max(Some(end));
+    }
+    if let Some(end) = former {
+        durable::replace_file(&path, format!("{end}\n").as_bytes()).context("write", &path)?;
+    }
+    Ok(former)
+}
+
+fn set_aside(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
+    let entries = fs::read_dir(dir).context("list", dir)?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let paths: Result<Vec<_>, _> = paths.collect();
+    let is_aside = |path: &PathBuf| path.to_string_lossy().ends_with(".log.damaged");
+    Ok(paths.context("list", dir)?.into_iter().filter(is_aside).collect())
+}
+
+/// Ends the memory of damage, once the log is whole again. The damaged files stay under a name
+/// that no longer speaks.
+#[derive(Debug)]
+pub struct ForgetDamage {
+    dir: PathBuf,
+}
+
+impl ForgetDamage {
+    /// # Errors
+    ///
+    /// The device's; then the next start still knows of the damage, which is safe.
+    pub fn run(self) -> Result<(), StorageError> {
+        for aside in set_aside(&self.dir)? {
+            fs::rename(&aside, aside.with_extension("mended")).context("rename", &aside)?;
+        }
+        let path = damage_path(&self.dir);
+        fs::remove_file(&path).context("delete", &path)?;
+        durable::sync_dir(&self.dir).context("sync", &self.dir)
+    }
+}
+
+impl Log for MetadataLog {
+    type Batch = Records;
+
+    fn start(&self) -> Offset {
+        self.log.start()
+    }
+
+    fn end(&self) -> Offset {
+        self.log.end()
+    }
+
+    fn flushed(&self) -> Offset {
+        self.log.flushed()
+    }
+
+    fn last_epoch(&self) -> i32 {
+        let below = self.latest.filter(|snapshot| snapshot.end >= self.log.start());
+        self.log.last_epoch().or(below.map(|snapshot| snapshot.epoch.0)).unwrap_or(0)
+    }
+
+    fn end_of_epoch(&self, epoch: i32) -> EpochEnd {
+        let known = self.log.end_of_epoch(epoch);
+        match self.latest {
+            // The records of the snapshot's epoch are gone, but where they end is known.
+            Some(snapshot)
+                if known.end == self.log.start()
+                    && snapshot.end == known.end
+                    && snapshot.epoch.0 <= epoch =>
+            {
+                EpochEnd { epoch: snapshot.epoch.0, end: snapshot.end }
+            }
+            _ => known,
+        }
+    }
+
+    fn append(&mut self, batch: Records) {
+        self.log.append(&batch);
+        self.remember(batch);
+    }
+
+    fn truncate(&mut self, to: Offset) {
+        self.log.truncate(to);
+        self.forget_tail_from(self.log.end());
+    }
+
+    fn restart_at(&mut self, start: Offset) {
+        self.log.restart_at(start);
+        self.tail.clear();
+        self.tail_bytes = 0;
+    }
+}
+
+impl RaftLog for MetadataLog {
+    /// From memory as a rule; what is older is read from disk here, at most 1 MiB of it. If it
+    /// cannot be, the answer is empty and [`MetadataLog::failure`] says why.
+    fn read(&self, from: Offset) -> Records {
+        if let Some(records) = self.read_tail(from) {
+            return records;
+        }
+        self.read_disk(from).unwrap_or_else(|source| {
+            let path = self.log.dir().to_owned();
+            self.log.fail(StorageError::Io { operation: "read the log in", path, source });
+            Records::empty(from, 0)
+        })
+    }
+
+    fn append_as_leader(&mut self, epoch: Epoch, batch: Records) {
+        self.append(batch.stamp(self.log.end(), epoch.0));
+    }
+
+    fn append_leader_change(&mut self, epoch: Epoch, leader: NodeId) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = now.as_millis() as i64;
+        self.append(leader_change(self.log.end(), epoch.0, leader.0, now_ms));
+    }
+
+    fn snapshot(&self) -> Option<SnapshotId> {
+        self.latest
+    }
+
+    fn read_snapshot(&self, snapshot: SnapshotId, position: u64) -> Option<(Records, bool)> {
+        let (bytes, last) = self.snapshots.chunk(snapshot, position)?;
+        let (end, last_epoch) = (snapshot.end, snapshot.epoch.0);
+        Some((Records { bytes, base: end, end, last_epoch }, last))
+    }
+
+    fn cut_to_snapshot(&mut self, snapshot: SnapshotId) {
+        self.snapshot_stored(snapshot);
+        if self.differs_from(snapshot) {
+            self.restart_at(snapshot.end);
+        } else {
+            self.log.advance_start(snapshot.end);
+        }
+    }
+}
