@@ -56,3 +56,10 @@ pub const LINK_FULL_BACKOFF: Duration = Duration::from_millis(20);
 
 /// Before a proposal that the controller did not answer is made again.
 pub const ALTER_PARTITION_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Bytes queued towards one peer: a few of the largest frames, so that a slow link cannot hold
+/// the memory that others need.
+pub const LINK_QUEUE_BYTES: usize = 2 * PEER_FRAME;
+
+/// Connections in their handshake at once: nothing is known of them yet, so they are few.
+pub const HANDSHAKES: usize = 256;
