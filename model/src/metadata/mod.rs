@@ -10,6 +10,7 @@
 //! active controller is asked and answers, [`Event`] and [`Effect`] its machine's border.
 
 pub mod config;
+mod controller;
 mod event;
 mod image;
 mod lookup;
@@ -19,6 +20,10 @@ mod replay;
 mod request;
 mod snapshot;
 
+pub use controller::{
+    Controller, ControllerDefaults, MAX_ELECTIONS_PER_PASS, METADATA_VERSION,
+    METADATA_VERSION_FEATURE,
+};
 pub use event::{Effect, Effects, Event, RequestId, Timer};
 pub use image::{Broker, Configs, Image, Partition, ResourceKind, Topic, effective_min_isr};
 pub use record::{
