@@ -4,9 +4,11 @@
 //! Read on: `supervisor` (who owns what), `actor` (the shells of the machines), `peer` (CBOR
 //! between nodes), `kafka` (the client listener), `storage` (segments and recovery).
 
+pub mod actor;
 pub mod config;
 pub mod kafka;
 pub mod limits;
 pub mod metrics;
 pub mod peer;
 pub mod storage;
+pub mod supervisor;

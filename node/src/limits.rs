@@ -59,9 +59,35 @@ pub const QUORUM_MAILBOX: usize = 8_192;
 
 /// Requests to the controller that one process has under way.
 pub const CONTROLLER_REQUESTS: usize = 4_096;
+
+/// Bytes of commands that wait for one shard: clients beyond that wait, followers begin anew.
+pub const SHARD_MEMORY: usize = 64 * 1024 * 1024;
+
+/// Commands that a shard works on before it sends what has gathered.
+pub const COMMANDS_PER_TURN: usize = 256;
+
+/// Consumers' fetches that one shard holds; beyond it they are answered at once.
+pub const HELD_FETCHES_PER_SHARD: usize = 20_000;
+
+/// Fetch sessions of one follower: one for each of its shards; nobody has more cores than that.
+pub const FETCHERS_PER_PEER: usize = 256;
+
+/// `replica.fetch.backoff.ms` is 1000 in Kafka, for want of anything that would wake the fetcher;
+/// here the metadata does, and the rest is patience.
+pub const REFUSED_FETCH_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Before a fetcher begins anew on a link that took no more messages.
+pub const LINK_FULL_BACKOFF: Duration = Duration::from_millis(20);
+
+/// Before a proposal that the controller did not answer is made again.
+pub const ALTER_PARTITION_BACKOFF: Duration = Duration::from_millis(100);
+
 /// Bytes queued towards one peer: a few of the largest frames, so that a slow link cannot hold
 /// the memory that others need.
 pub const LINK_QUEUE_BYTES: usize = 2 * PEER_FRAME;
 
 /// Connections in their handshake at once: nothing is known of them yet, so they are few.
 pub const HANDSHAKES: usize = 256;
+
+/// Events of links that wait to be handed on; beyond it the links wait, and their peers.
+pub const LINK_EVENTS: usize = 1_024;

@@ -2,8 +2,8 @@
 //! format and `/health` for probes.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -18,6 +18,8 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::debug;
 
+use crate::actor::shard;
+
 /// The metrics of one process. Every field is explained where it is registered.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -28,19 +30,6 @@ pub struct Metrics {
     pub brokers_registered: Gauge,
     pub brokers_active: Gauge,
     pub topics: Gauge,
-    pub partitions_offline: Gauge,
-    pub partitions_led: Gauge,
-    pub partitions_hosted: Gauge,
-    pub partitions_under_replicated: Gauge,
-    pub partitions_under_min_isr: Gauge,
-    pub isr_shrinks: Counter,
-    pub isr_expands: Counter,
-    pub bytes_in: Counter,
-    pub bytes_out: Counter,
-    pub replication_bytes_in: Counter,
-    pub requests: Counter,
-    pub request_errors: Counter,
-    pub connections: Gauge,
     pub elections: Counter,
     pub peers_gone: Counter,
     /// Whether the node does what its roles promise; see [`Metrics::is_healthy`].
@@ -48,6 +37,7 @@ pub struct Metrics {
     controller_knows_leader: AtomicBool,
     is_broker: AtomicBool,
     is_controller: AtomicBool,
+    partitions: OnceLock<Arc<shard::Metrics>>,
 }
 
 impl Metrics {
@@ -73,51 +63,35 @@ impl Metrics {
         broker && controller
     }
 
+    /// The broker's partitions count for themselves.
+    pub fn of_partitions(&self, partitions: Arc<shard::Metrics>) {
+        // Set once, at start.
+        let _ = self.partitions.set(partitions);
+    }
+
     fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("kraft");
-        let gauges: [(&str, &str, &Gauge); 13] = [
+        let gauges: [(&str, &str, &Gauge); 7] = [
             ("quorum_epoch", "Epoch of the controller quorum", &self.quorum_epoch),
-            (
-                "quorum_leader",
-                "node.id of the active controller, -1 if unknown",
-                &self.quorum_leader,
-            ),
+            ("quorum_leader", "node.id of the active controller, -1 if unknown", &self.quorum_leader),
             ("controller_active", "1 on the active controller", &self.active_controller),
             ("metadata_offset", "Metadata replayed up to this offset", &self.metadata_offset),
             ("brokers_registered", "Brokers that are registered", &self.brokers_registered),
             ("brokers_active", "Brokers that are unfenced and not stopping", &self.brokers_active),
             ("topics", "Topics in the cluster", &self.topics),
-            ("partitions_offline", "Partitions without a leader", &self.partitions_offline),
-            ("partitions_led", "Partitions that this broker leads", &self.partitions_led),
-            ("partitions_hosted", "Replicas on this broker", &self.partitions_hosted),
-            (
-                "partitions_under_replicated",
-                "Led partitions whose ISR lacks a replica",
-                &self.partitions_under_replicated,
-            ),
-            (
-                "partitions_under_min_isr",
-                "Led partitions that refuse acks=all",
-                &self.partitions_under_min_isr,
-            ),
-            ("connections", "Open client connections", &self.connections),
         ];
         for (name, help, gauge) in gauges {
             registry.register(name, help, gauge.clone());
         }
-        let counters: [(&str, &str, &Counter); 9] = [
-            ("isr_shrinks", "ISRs that lost a member", &self.isr_shrinks),
-            ("isr_expands", "ISRs that gained a member", &self.isr_expands),
-            ("bytes_in", "Bytes of record batches produced to this broker", &self.bytes_in),
-            ("bytes_out", "Bytes of record batches fetched by clients", &self.bytes_out),
-            ("replication_bytes_in", "Bytes fetched from leaders", &self.replication_bytes_in),
-            ("requests", "Client requests answered", &self.requests),
-            ("request_errors", "Client requests that could not be read", &self.request_errors),
+        let counters: [(&str, &str, &Counter); 2] = [
             ("elections", "Leaders of the quorum that this node has seen begin", &self.elections),
             ("peers_gone", "Peers whose process was found dead", &self.peers_gone),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
+        }
+        if let Some(partitions) = self.partitions.get() {
+            register_partitions(&mut registry, partitions);
         }
         registry
     }
@@ -127,6 +101,45 @@ impl Metrics {
         // Writing into a string does not fail.
         let _ = encode(&mut text, &self.registry());
         text
+    }
+}
+
+/// What the shards have counted, as it is now.
+fn register_partitions(registry: &mut Registry, partitions: &shard::Metrics) {
+    let gauges: [(&str, &str, &AtomicI64); 5] = [
+        ("partitions_hosted", "Replicas on this broker", &partitions.replicas),
+        ("partitions_led", "Partitions that this broker leads", &partitions.leaders),
+        (
+            "partitions_under_replicated",
+            "Led partitions whose ISR lacks a replica",
+            &partitions.under_replicated,
+        ),
+        (
+            "partitions_under_min_isr",
+            "Led partitions that refuse acks=all",
+            &partitions.under_min_isr,
+        ),
+        ("partitions_offline", "Replicas whose disk failed", &partitions.offline),
+    ];
+    for (name, help, value) in gauges {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value.load(Ordering::Relaxed));
+        registry.register(name, help, gauge);
+    }
+    let counters: [(&str, &str, &AtomicU64); 8] = [
+        ("bytes_in", "Bytes of record batches that producers appended", &partitions.bytes_in),
+        ("bytes_out", "Bytes of record batches that consumers read", &partitions.bytes_out),
+        ("batches_in", "Record batches that producers appended", &partitions.batches_in),
+        ("replication_bytes_in", "Bytes fetched from leaders", &partitions.replication_bytes_in),
+        ("replication_bytes_out", "Bytes sent to followers", &partitions.replication_bytes_out),
+        ("isr_shrinks", "ISRs that lost a member", &partitions.isr_shrinks),
+        ("isr_expands", "ISRs that gained a member", &partitions.isr_expands),
+        ("peer_messages", "Messages to other brokers", &partitions.peer_messages),
+    ];
+    for (name, help, value) in counters {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value.load(Ordering::Relaxed));
+        registry.register(name, help, counter);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::wire;
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        if let Some(path) = std::env::var_os("KRAFT_BINARY") {
+        if let Some(path) = std::env::var_os("KRAFT_TEST_BINARY") {
             return PathBuf::from(path);
         }
         let test = std::env::current_exe().expect("a test knows its own path");

@@ -1,4 +1,5 @@
 //! Invariants of the protocol, one file each: the same functions judge the checkers, the simulator
 //! and the running cluster.
 
+pub mod metadata;
 pub mod replica;

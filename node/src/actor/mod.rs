@@ -1,9 +1,12 @@
-//! The shells of the machines: gather events, step, run effects. Dull on purpose.
+//! The shells of the machines: each gathers events, steps a machine and runs its effects. Dull on
+//! purpose.
 
 pub mod controller_client;
 pub mod lifecycle;
 mod post;
 pub mod quorum;
+pub mod replication;
+pub mod shard;
 mod timers;
 
 pub use post::{post, post_or_drop};

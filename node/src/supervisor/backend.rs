@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kraft_model::metadata::{Image, Request, Response};
 use kraft_model::replica::Acks;
-use kraft_model::{BrokerEpoch, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
+use kraft_model::{BrokerEpoch, ClusterId, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 use kraft_model::limits::PRODUCER_ID_BLOCK;
 use tokio::sync::{Mutex, watch};
 
@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct BrokerBackend {
     pub config: Arc<NodeConfig>,
+    pub cluster: ClusterId,
     pub image: watch::Receiver<Arc<Image>>,
     pub leader: watch::Receiver<Option<NodeId>>,
     pub broker_epoch: watch::Receiver<BrokerEpoch>,
@@ -42,10 +43,14 @@ impl Backend for BrokerBackend {
         self.image.borrow().clone()
     }
 
-    async fn image_changed(&self) {
+    async fn image_changed(&self, seen: Offset) {
         let mut image = self.image.clone();
         // The sender lives as long as the process.
-        let _ = image.changed().await;
+        let _ = image.wait_for(|image| image.end > seen).await;
+    }
+
+    fn cluster_id(&self) -> ClusterId {
+        self.cluster
     }
 
     fn active_controller(&self) -> Option<NodeId> {

@@ -1,36 +1,37 @@
 //! The broker supervisor: partitions, client listeners and the broker's lifecycle.
 
-use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message};
-use kraft_model::metadata::{BrokerRegistration, Endpoint, Image, Record};
-use kraft_model::{BrokerEpoch, ClusterId, DirectoryId, Incarnation, NodeId};
-use tokio::net::TcpStream;
+use kraft_model::metadata::{
+    BrokerRegistration, Image, METADATA_VERSION, METADATA_VERSION_FEATURE,
+};
+use kraft_model::{BrokerEpoch, NodeId};
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::backend::BrokerBackend;
+use super::identity::Identity;
 use super::inbox::Inbox;
+use super::listeners::{self, Bound};
+use super::outside::{PeerLinks, ShardController, ShardEvents};
 use super::{NodeError, Stop};
 use crate::actor::controller_client::ControllerClient;
 use crate::actor::lifecycle::{self, Lifecycle};
 use crate::actor::post;
-use crate::actor::shard::Partitions;
+use crate::actor::shard::{LogDirectory, Outside, Partitions};
 use crate::config::NodeConfig;
-use crate::kafka::Listener;
+use crate::kafka::Connections;
 use crate::metrics::Metrics;
 use crate::peer::Links;
-use crate::storage::CleanShutdown;
 
 /// What a broker is made of.
 pub struct Parts {
     pub config: Arc<NodeConfig>,
-    pub cluster: ClusterId,
-    pub directories: Vec<DirectoryId>,
-    pub incarnation: Incarnation,
+    pub identity: Identity,
+    /// Its listeners, bound.
+    pub bound: Vec<Bound>,
+    pub connections: Connections,
     pub links: Links,
     pub controller: ControllerClient,
     pub leader: watch::Receiver<Option<NodeId>>,
@@ -40,6 +41,7 @@ pub struct Parts {
 
 pub struct BrokerSupervisor {
     config: Arc<NodeConfig>,
+    identity: Option<Identity>,
     partitions: Partitions,
     lifecycle: Option<Addr<Lifecycle>>,
     registration: BrokerRegistration,
@@ -51,29 +53,32 @@ pub struct BrokerSupervisor {
 }
 
 impl BrokerSupervisor {
-    /// Recovers the partitions, binds the listeners and begins to register.
+    /// Recovers the partitions, serves the listeners and begins to register.
     pub async fn start_up(
         parts: Parts,
         inbox: &Arc<Inbox>,
     ) -> Result<Addr<BrokerSupervisor>, NodeError> {
-        let config = parts.config;
-        let sockets: Vec<(Endpoint, TcpListener)> = config
-            .client_endpoints()
-            .map(|endpoint| bind(endpoint).map(|socket| (endpoint.clone(), socket)))
-            .collect::<Result<_, _>>()?;
-
-        let path = config.log_dirs.first().map(|dir| dir.display().to_string());
-        let fault = |source| NodeError::Partitions { path: path.unwrap_or_default(), source };
-        let (partitions, recovered) =
-            Partitions::start(config.clone(), parts.links.clone(), parts.controller.clone())
-                .await
-                .map_err(fault)?;
+        let (config, identity) = (parts.config, parts.identity);
+        let outside = Outside {
+            peers: Arc::new(PeerLinks(parts.links.clone())),
+            controller: Arc::new(ShardController(parts.controller.clone())),
+            broker: Arc::new(ShardEvents { inbox: inbox.clone(), stop: parts.stop.clone() }),
+        };
+        let directories = identity.data().iter().map(|directory| LogDirectory {
+            path: directory.path().to_owned(),
+            was_clean: directory.clean_stop.is_some(),
+        });
+        let partitions = Partitions::start(config.clone(), directories.collect(), outside)
+            .await
+            .map_err(NodeError::Partitions)?;
         let _ = inbox.partitions.set(partitions.clone());
+        parts.metrics.of_partitions(partitions.metrics().clone());
 
         let (image, image_seen) = watch::channel(Arc::new(Image::default()));
         let (broker_epoch, epoch_seen) = watch::channel(BrokerEpoch::NONE);
         let backend = BrokerBackend {
             config: config.clone(),
+            cluster: identity.cluster,
             image: image_seen,
             leader: parts.leader,
             broker_epoch: epoch_seen,
@@ -81,27 +86,27 @@ impl BrokerSupervisor {
             controller: parts.controller.clone(),
             producer_ids: Arc::new(Mutex::new(0..0)),
         };
-        for (endpoint, socket) in sockets {
-            info!(listener = %endpoint.listener, host = %endpoint.host, port = endpoint.port,
-                "listens for clients and brokers");
-            let links = parts.links.clone();
-            let accept = move |stream, read| links.accept(stream, read);
-            let serve = Listener::serve(endpoint.listener, socket, backend.clone(), accept);
-            actix_rt::spawn(serve);
+        let advertised = listeners::advertised(&config, &parts.bound);
+        for bound in parts.bound {
+            serve_on_all(&bound, &partitions, &backend, &parts.links, &parts.connections)?;
+        }
+        for endpoint in &advertised {
+            actix_rt::spawn(listeners::check_advertised(endpoint.clone()));
         }
         let registration = BrokerRegistration {
-            cluster: parts.cluster,
+            cluster: identity.cluster,
             broker: config.node_id,
-            incarnation: parts.incarnation,
-            endpoints: config.advertised_listeners.clone(),
-            features: config.supported_features(),
+            incarnation: identity.incarnation,
+            endpoints: advertised,
+            features: vec![(METADATA_VERSION_FEATURE.to_owned(), 1, METADATA_VERSION)],
             rack: config.rack.clone(),
-            directories: parts.directories,
-            previous_epoch: recovered.previous_epoch,
-            damaged: recovered.damaged,
+            directories: identity.data_ids(),
+            previous_epoch: identity.clean_stop(),
+            damaged: partitions.is_damaged(),
         };
         let supervisor = BrokerSupervisor {
             config,
+            identity: Some(identity),
             partitions,
             lifecycle: None,
             registration,
@@ -116,13 +121,36 @@ impl BrokerSupervisor {
         Ok(supervisor)
     }
 
-    fn write_clean_shutdown(&self, epoch: BrokerEpoch) {
-        for dir in &self.config.log_dirs {
-            if let Err(error) = CleanShutdown::write(dir, epoch) {
-                warn!(%error, "the stop is not remembered as clean: the next start recovers");
-            }
+    fn close(&mut self, epoch: BrokerEpoch) {
+        if let Some(identity) = self.identity.take()
+            && let Err(error) = identity.close(epoch)
+        {
+            warn!(%error, "the stop is not remembered as clean: the next start recovers");
         }
     }
+}
+
+/// Serves a listener on every worker thread: a connection lives on the thread that accepts it.
+fn serve_on_all(
+    bound: &Bound,
+    partitions: &Partitions,
+    backend: &BrokerBackend,
+    links: &Links,
+    connections: &Connections,
+) -> Result<(), NodeError> {
+    let at = &bound.endpoint;
+    info!(listener = %at.listener, host = %at.host, port = at.port, "listens for clients and brokers");
+    for arbiter in partitions.arbiters() {
+        let socket = bound.socket.try_clone().map_err(NodeError::Runtime)?;
+        let bound = Bound { endpoint: bound.endpoint.clone(), socket };
+        let (backend, links) = (backend.clone(), links.clone());
+        let connections = connections.clone();
+        // An arbiter that is gone is in a process that is stopping.
+        let _ = arbiter.spawn_fn(move || {
+            actix_rt::spawn(listeners::serve(bound, Some(backend), links, connections));
+        });
+    }
+    Ok(())
 }
 
 impl Actor for BrokerSupervisor {
@@ -137,64 +165,22 @@ impl Actor for BrokerSupervisor {
             Box::new(listener),
         );
         self.lifecycle = Some(lifecycle.start());
-        for endpoint in &self.config.advertised_listeners {
-            actix_rt::spawn(check_advertised(endpoint.clone()));
-        }
     }
 }
 
-/// Binds a listener. The hint tells what usually helps.
-pub fn bind(endpoint: &Endpoint) -> Result<TcpListener, NodeError> {
-    let attempt = crate::kafka::bind(&endpoint.host, endpoint.port);
-    attempt.map_err(|source| {
-        let hint = match source.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                ": another process listens there; stop it, or change `listeners`"
-            }
-            std::io::ErrorKind::PermissionDenied => ": ports below 1024 need privileges",
-            std::io::ErrorKind::AddrNotAvailable => ": the address is not one of this machine",
-            _ => "",
-        };
-        NodeError::Bind {
-            listener: endpoint.listener.clone(),
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            source,
-            hint,
-        }
-    })
-}
-
-/// Dials an advertised listener as a client would: an address that nobody can dial is the most
-/// common reason why clients hang.
-async fn check_advertised(endpoint: Endpoint) {
-    let address = (endpoint.host.as_str(), endpoint.port);
-    let problem = match timeout(Duration::from_secs(3), TcpStream::connect(address)).await {
-        Ok(Ok(_)) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "no answer in 3 s".to_owned(),
-    };
-    warn!(
-        listener = %endpoint.listener, host = %endpoint.host, port = endpoint.port,
-        "the advertised listener cannot be dialled from this machine ({problem}): \
-         clients will be sent there; check advertised.listeners"
-    );
-}
-
-/// The metadata was replayed; see [`crate::actor::quorum::Listener::published`].
+/// The metadata was replayed up to the image's end.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Published {
     pub image: Arc<Image>,
-    pub records: Option<Vec<Record>>,
 }
 
 impl Handler<Published> for BrokerSupervisor {
     type Result = ();
 
     fn handle(&mut self, published: Published, _: &mut Self::Context) {
-        let Published { image, records } = published;
-        self.partitions.publish(image.clone(), records);
+        let Published { image } = published;
+        self.partitions.publish(image.clone());
         let me = image.brokers.get(&self.config.node_id);
         let epoch = *self.broker_epoch.borrow();
         let fenced = me.filter(|broker| broker.epoch == epoch).map(|broker| broker.fenced);
@@ -295,16 +281,20 @@ impl Handler<LifecycleNews> for BrokerSupervisor {
                 self.broker_epoch.send_replace(epoch);
                 self.partitions.registered(epoch);
                 let image = self.image.borrow().clone();
-                context.notify(Published { image, records: Some(Vec::new()) });
+                context.notify(Published { image });
             }
-            LifecycleNews::Serve => self.metrics.serving(true),
+            LifecycleNews::Serve => {
+                self.metrics.serving(true);
+                self.partitions.drop_strays();
+            }
             LifecycleNews::Exit(clean) => {
                 self.metrics.serving(false);
-                let flushed = self.partitions.shutdown();
+                let partitions = self.partitions.clone();
+                let flushed = async move { partitions.shutdown().await };
                 let flushed = actix::fut::wrap_future::<_, Self>(flushed);
                 context.spawn(flushed.map(move |flushed, actor, _| {
-                    if let (Some(epoch), Ok(())) = (clean, flushed) {
-                        actor.write_clean_shutdown(epoch);
+                    if let (Some(epoch), true) = (clean, flushed) {
+                        actor.close(epoch);
                     }
                     // The receiver is the loop that ends the process.
                     let _ = actor.stop.send(Stop::Orderly);

@@ -1,40 +1,42 @@
 //! The controller supervisor: the listeners that only kraft's own processes may use.
 
-use std::sync::Arc;
-
 use actix::{Actor, Addr, Context};
+use actix_rt::task::JoinHandle;
 use tracing::info;
 
 use super::NodeError;
-use super::broker::bind;
-use crate::config::NodeConfig;
-use crate::kafka::Listener;
+use super::backend::BrokerBackend;
+use super::listeners::{self, Bound};
+use crate::kafka::Connections;
 use crate::peer::Links;
 
 /// Owns the controller's listeners. The quorum and controller machines run in the quorum actor,
 /// which a broker has as well.
 pub struct ControllerSupervisor {
-    _listeners: Vec<actix_rt::task::JoinHandle<()>>,
+    listeners: Vec<JoinHandle<()>>,
 }
 
 impl ControllerSupervisor {
-    pub async fn start_up(
-        config: &Arc<NodeConfig>,
+    pub fn start_up(
+        bound: Vec<Bound>,
         links: &Links,
+        connections: &Connections,
     ) -> Result<Addr<ControllerSupervisor>, NodeError> {
-        let mut listeners = Vec::new();
-        for endpoint in config.controller_endpoints() {
-            let socket = bind(endpoint)?;
-            info!(listener = %endpoint.listener, host = %endpoint.host, port = endpoint.port,
-                "listens for peers");
-            let links = links.clone();
-            let accept = move |stream, read| links.accept(stream, read);
-            listeners.push(actix_rt::spawn(Listener::peers_only(socket, accept)));
-        }
-        Ok(ControllerSupervisor { _listeners: listeners }.start())
+        let serve = |bound: Bound| {
+            let at = &bound.endpoint;
+            info!(listener = %at.listener, host = %at.host, port = at.port, "listens for peers");
+            let peers_only: Option<BrokerBackend> = None;
+            let serve = listeners::serve(bound, peers_only, links.clone(), connections.clone());
+            actix_rt::spawn(serve)
+        };
+        Ok(ControllerSupervisor { listeners: bound.into_iter().map(serve).collect() }.start())
     }
 }
 
 impl Actor for ControllerSupervisor {
     type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.listeners.iter().for_each(JoinHandle::abort);
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use kraft_model::{ClusterId, DirectoryId, Incarnation, ReplicaKey};
+use kraft_model::{BrokerEpoch, ClusterId, DirectoryId, Incarnation, ReplicaKey};
 
 use crate::config::NodeConfig;
-use crate::storage::{DirectoryLock, MetaProperties, StorageError};
+use crate::storage::{LogDirectory, StorageError};
 
 /// A node's directories, locked, and what they say.
 #[derive(Debug)]
@@ -13,11 +13,11 @@ pub struct Identity {
     pub cluster: ClusterId,
     /// The node in the quorum: its id and the metadata directory's id.
     pub me: ReplicaKey,
-    /// The ids of `log.dirs`, in their order.
-    pub directories: Vec<DirectoryId>,
     /// Chosen anew at every start.
     pub incarnation: Incarnation,
-    _locks: Vec<DirectoryLock>,
+    /// `log.dirs` in their order, then `metadata.log.dir` if it is none of them.
+    pub directories: Vec<LogDirectory>,
+    log_dirs: usize,
 }
 
 /// Why the directories cannot be used.
@@ -25,11 +25,6 @@ pub struct Identity {
 pub enum IdentityError {
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error(
-        "{path} is not formatted: run `kraft storage format --cluster-id ID --config FILE` first \
-         (`kraft storage random-uuid` makes an id)"
-    )]
-    NotFormatted { path: PathBuf },
     #[error(
         "{path} belongs to node {found}, but this configuration says node.id={configured}: \
          point log.dirs to this node's own directory"
@@ -43,39 +38,63 @@ impl Identity {
     /// Locks the directories and reads what they say of themselves.
     pub fn open(config: &NodeConfig) -> Result<Identity, IdentityError> {
         let mut paths = config.log_dirs.clone();
+        let log_dirs = paths.len();
         if !paths.contains(&config.metadata_log_dir) {
             paths.push(config.metadata_log_dir.clone());
         }
-        let mut locks = Vec::new();
-        let mut found: Vec<(PathBuf, MetaProperties)> = Vec::new();
+        let mut directories: Vec<LogDirectory> = Vec::new();
         for path in paths {
-            locks.push(DirectoryLock::acquire(&path)?);
-            let properties = MetaProperties::read(&path)?
-                .ok_or_else(|| IdentityError::NotFormatted { path: path.clone() })?;
-            if properties.node != config.node_id {
-                let (found, configured) = (properties.node.0, config.node_id.0);
+            let directory = LogDirectory::open(&path)?;
+            let found = directory.properties.node;
+            if found != config.node_id {
+                let (found, configured) = (found.0, config.node_id.0);
                 return Err(IdentityError::NodeId { path, found, configured });
             }
-            if let Some((first, expected)) = found.first().map(|(p, m)| (p.clone(), m.cluster))
-                && properties.cluster != expected
+            if let Some(first) = directories.first()
+                && first.properties.cluster != directory.properties.cluster
             {
-                let found = properties.cluster;
-                return Err(IdentityError::Cluster { path, found, first, expected });
+                return Err(IdentityError::Cluster {
+                    path,
+                    found: directory.properties.cluster,
+                    first: first.path().to_owned(),
+                    expected: first.properties.cluster,
+                });
             }
-            found.push((path, properties));
+            directories.push(directory);
         }
-        let directory_of = |path: &PathBuf| {
-            found.iter().find(|(at, _)| at == path).map(|(_, m)| m.directory).unwrap_or_default()
-        };
+        let metadata = directories.iter().find(|at| at.path() == config.metadata_log_dir);
+        let directory = metadata.map(|at| at.properties.directory).unwrap_or_default();
         Ok(Identity {
-            cluster: found.first().map(|(_, m)| m.cluster).unwrap_or_default(),
-            me: ReplicaKey {
-                id: config.node_id,
-                directory: directory_of(&config.metadata_log_dir),
-            },
-            directories: config.log_dirs.iter().map(directory_of).collect(),
+            cluster: directories.first().map(|at| at.properties.cluster).unwrap_or_default(),
+            me: ReplicaKey { id: config.node_id, directory },
             incarnation: Incarnation(uuid::Uuid::new_v4().as_u128()),
-            _locks: locks,
+            directories,
+            log_dirs,
         })
+    }
+
+    /// The directories that hold partitions.
+    pub fn data(&self) -> &[LogDirectory] {
+        &self.directories[..self.log_dirs]
+    }
+
+    pub fn data_ids(&self) -> Vec<DirectoryId> {
+        self.data().iter().map(|directory| directory.properties.directory).collect()
+    }
+
+    /// The broker epoch with which the last stop was clean in every directory (L6), else
+    /// [`BrokerEpoch::NONE`].
+    pub fn clean_stop(&self) -> BrokerEpoch {
+        let mut stops = self.data().iter().map(|directory| directory.clean_stop);
+        match stops.next().flatten() {
+            Some(first) if stops.all(|other| other == Some(first)) => first,
+            _ => BrokerEpoch::NONE,
+        }
+    }
+
+    /// Writes down that this stop was clean, and lets go of the directories.
+    pub fn close(self, epoch: BrokerEpoch) -> Result<(), StorageError> {
+        let log_dirs = self.log_dirs;
+        self.directories.into_iter().take(log_dirs).try_for_each(|directory| directory.close(epoch))
     }
 }

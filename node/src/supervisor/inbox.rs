@@ -34,22 +34,18 @@ impl Inbox {
 
     pub fn dispatch(&self, event: LinkEvent) {
         match event {
-            LinkEvent::Up { peer, link, incarnation, outgoing, .. } => {
-                debug!(%peer, %incarnation, outgoing, "link is up");
-                self.to_quorum(Input::LinkUp { peer, link, incarnation, outgoing });
+            LinkEvent::Up { peer, link, incarnation, .. } => {
+                debug!(%peer, %incarnation, "link is up");
+                self.to_quorum(Input::LinkUp { peer, link, incarnation });
                 self.to_router(News::LinkUp(peer));
-                if let Some(partitions) = self.partitions.get()
-                    && outgoing
-                {
+                if let Some(partitions) = self.partitions.get() {
                     partitions.on_link_up(peer);
                 }
             }
-            LinkEvent::Down { peer, link, cause, outgoing, .. } => {
+            LinkEvent::Down { peer, link, cause, .. } => {
                 info!(%peer, %cause, "link is down");
                 self.to_quorum(Input::LinkDown { peer, link });
-                if outgoing {
-                    self.to_router(News::LinkDown(peer));
-                }
+                self.to_router(News::LinkDown(peer));
                 if let Some(partitions) = self.partitions.get() {
                     partitions.on_link_down(peer);
                 }
@@ -60,7 +56,7 @@ impl Inbox {
                 self.to_quorum(Input::Gone { peer, incarnation });
             }
             LinkEvent::Refused { peer, reason } => {
-                warn!(peer = ?peer, "a link was refused: {reason}");
+                warn!(%peer, "a link was refused: {reason}");
             }
         }
     }
@@ -92,9 +88,14 @@ impl Inbox {
                     post(router, QuorumDescribed { id, view });
                 }
             }
-            message @ (Message::ReplicaFetch(_) | Message::ReplicaFetched(_)) => {
+            Message::ReplicaFetch(request) => {
                 if let Some(partitions) = self.partitions.get() {
-                    partitions.on_peer(peer, link, message);
+                    partitions.on_replica_fetch(peer, request);
+                }
+            }
+            Message::ReplicaFetched(answer) => {
+                if let Some(partitions) = self.partitions.get() {
+                    partitions.on_replica_fetched(peer, answer);
                 }
             }
             Message::Ping | Message::Pong => {}

@@ -16,7 +16,9 @@ mod broker;
 mod controller;
 mod identity;
 mod inbox;
+mod listeners;
 mod node;
+mod outside;
 
 use std::process::ExitCode;
 
@@ -36,8 +38,8 @@ pub enum NodeError {
     MetadataLog { path: String, source: crate::storage::StorageError },
     #[error("listener {listener} cannot bind {host}:{port}: {source}{hint}")]
     Bind { listener: String, host: String, port: u16, source: std::io::Error, hint: &'static str },
-    #[error("the partitions in {path} cannot be opened")]
-    Partitions { path: String, source: crate::storage::StorageError },
+    #[error("the partitions cannot be taken up")]
+    Partitions(#[source] crate::actor::shard::StartError),
     #[error("the runtime cannot be started")]
     Runtime(#[source] std::io::Error),
     #[error("{0}")]

@@ -5,24 +5,28 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message};
 use kraft_model::NodeId;
-use kraft_model::metadata::{Image, Record};
+use kraft_model::metadata::{Endpoint, Image};
+use kraft_model::raft::StoredState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
+use super::NodeError;
 use super::broker::{self, BrokerSupervisor};
 use super::controller::ControllerSupervisor;
 use super::identity::Identity;
 use super::inbox::Inbox;
-use super::NodeError;
+use super::listeners::{self, Bound};
 use crate::actor::controller_client::{ControllerClient, News, Router};
 use crate::actor::post;
 use crate::actor::quorum::{self, Input, QuorumActor};
 use crate::config::NodeConfig;
+use crate::kafka::Connections;
+use crate::limits::LINK_EVENTS;
 use crate::metrics::{self, Metrics};
-use crate::peer::{Admission, Hello, Links, LocalPeer};
-use crate::storage::MetadataLog;
+use crate::peer::{Hello, Links, LocalPeer, Timing};
+use crate::storage::{LogConfig, METADATA_LOG, MetadataLog, read_quorum_state};
 
 /// Why a node stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,9 +66,9 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
 
 async fn live(config: Arc<NodeConfig>, identity: Identity) -> Result<(), NodeError> {
     let (stop, mut stops) = mpsc::unbounded_channel();
-    let node = NodeSupervisor::start_up(config, &identity, stop.clone()).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(NodeError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(NodeError::Runtime)?;
+    let node = NodeSupervisor::start_up(config, identity, stop.clone()).await?;
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -94,6 +98,8 @@ pub struct NodeSupervisor {
     quorum: Addr<QuorumActor>,
     broker: Option<Addr<BrokerSupervisor>>,
     _controller: Option<Addr<ControllerSupervisor>>,
+    /// A controller's directories, locked as long as it lives; a broker's are its supervisor's.
+    _directories: Option<Identity>,
     stop: mpsc::UnboundedSender<Stop>,
 }
 
@@ -101,42 +107,45 @@ impl NodeSupervisor {
     /// Starts the parts of a node in the order in which they need each other.
     async fn start_up(
         config: Arc<NodeConfig>,
-        identity: &Identity,
+        identity: Identity,
         stop: mpsc::UnboundedSender<Stop>,
     ) -> Result<Addr<NodeSupervisor>, NodeError> {
         let metrics = Arc::new(Metrics::default());
         metrics.roles(config.roles.controller, config.roles.broker);
         serve_metrics(&config, &metrics).await?;
 
-        let path = config.metadata_log_dir.display().to_string();
-        let (log, stored) = MetadataLog::open(&config.metadata_log_dir)
-            .map_err(|source| NodeError::MetadataLog { path, source })?;
+        let connections = Connections::default();
+        let for_peers = bind_all(listeners::of_controller(&config), config.roles.controller)?;
+        let for_clients = bind_all(listeners::of_broker(&config), config.roles.broker)?;
 
+        let (log, stored) = open_metadata_log(&config)?;
         let inbox = Arc::new(Inbox::new(metrics.clone()));
-        let links = start_links(&config, identity, &inbox);
+        let endpoint = peer_endpoint(&config, &for_clients, &for_peers);
+        let links = start_links(&config, &identity, endpoint, &inbox);
         let router = Router::new(config.node_id, links.clone()).start();
         let (leader, leader_seen) = watch::channel(None);
 
         let controller = match config.roles.controller {
-            true => Some(ControllerSupervisor::start_up(&config, &links).await?),
+            true => Some(ControllerSupervisor::start_up(for_peers, &links, &connections)?),
             false => None,
         };
-        let broker = match config.roles.broker {
+        let (cluster, me) = (identity.cluster, identity.me);
+        let (broker, _directories) = match config.roles.broker {
             true => {
                 let parts = broker::Parts {
                     config: config.clone(),
-                    cluster: identity.cluster,
-                    directories: identity.directories.clone(),
-                    incarnation: identity.incarnation,
+                    identity,
+                    bound: for_clients,
+                    connections,
                     links: links.clone(),
                     controller: ControllerClient::new(router.clone()),
                     leader: leader_seen,
                     metrics: metrics.clone(),
                     stop: stop.clone(),
                 };
-                Some(BrokerSupervisor::start_up(parts, &inbox).await?)
+                (Some(BrokerSupervisor::start_up(parts, &inbox).await?), None)
             }
-            false => None,
+            false => (None, Some(identity)),
         };
 
         let listener = QuorumListener {
@@ -147,7 +156,16 @@ impl NodeSupervisor {
             metrics,
             stop: stop.clone(),
         };
-        let quorum = start_quorum(&config, identity, log, stored, &links, listener)?;
+        let quorum = QuorumActor::new(quorum::Parts {
+            config: config.clone(),
+            cluster,
+            me,
+            log,
+            stored,
+            links: links.clone(),
+            listener: Box::new(listener),
+        })
+        .start();
         // Set once, here: nothing else fills the inbox.
         let _ = inbox.quorum.set(quorum.clone());
         let _ = inbox.router.set(router.clone());
@@ -155,31 +173,45 @@ impl NodeSupervisor {
         for voter in config.voters.iter().filter(|voter| voter.id != config.node_id) {
             links.ensure(voter.id, (voter.host.clone(), voter.port));
         }
-        Ok(NodeSupervisor { quorum, broker, _controller: controller, stop }.start())
+        Ok(NodeSupervisor { quorum, broker, _controller: controller, _directories, stop }.start())
     }
 }
 
-fn start_quorum(
-    config: &Arc<NodeConfig>,
-    identity: &Identity,
-    log: MetadataLog,
-    stored: kraft_model::raft::StoredState,
-    links: &Links,
-    listener: QuorumListener,
-) -> Result<Addr<QuorumActor>, NodeError> {
-    let parts = quorum::Parts {
-        config: config.clone(),
-        cluster: identity.cluster,
-        me: identity.me,
-        log,
-        stored,
-        links: links.clone(),
-        listener: Box::new(listener),
-    };
-    let path = config.metadata_log_dir.display().to_string();
-    let quorum =
-        QuorumActor::new(parts).map_err(|source| NodeError::MetadataLog { path, source })?;
-    Ok(quorum.start())
+fn bind_all<'a>(
+    endpoints: impl Iterator<Item = &'a Endpoint>,
+    wanted: bool,
+) -> Result<Vec<Bound>, NodeError> {
+    endpoints.filter(|_| wanted).map(listeners::bind).collect()
+}
+
+fn open_metadata_log(config: &NodeConfig) -> Result<(MetadataLog, StoredState), NodeError> {
+    let dir = config.metadata_log_dir.join(METADATA_LOG);
+    let fault = |source| NodeError::MetadataLog { path: dir.display().to_string(), source };
+    let (log, recovery) = MetadataLog::open(&dir, LogConfig::default()).map_err(fault)?;
+    if recovery.log.truncated_bytes > 0 {
+        warn!(
+            bytes = recovery.log.truncated_bytes,
+            "a torn tail of the metadata log was cut off: it was never acknowledged"
+        );
+    }
+    if let Some(end) = recovery.damaged {
+        error!(%end, "the metadata log is damaged: this voter refetches before it votes again");
+    }
+    let stored = read_quorum_state(&dir).map_err(fault)?;
+    Ok((log, stored))
+}
+
+/// Where other nodes reach this one: the inter-broker listener of a broker, else the controller's.
+fn peer_endpoint(config: &NodeConfig, clients: &[Bound], peers: &[Bound]) -> (String, u16) {
+    let advertised = listeners::advertised(config, clients);
+    let inter_broker = advertised.iter().find(|at| at.listener == config.inter_broker_listener);
+    let voter = config.voters.iter().find(|voter| voter.id == config.node_id);
+    match (inter_broker, voter, peers.first()) {
+        (Some(at), ..) => (at.host.clone(), at.port),
+        (None, Some(voter), _) => (voter.host.clone(), voter.port),
+        (None, None, Some(bound)) => (bound.endpoint.host.clone(), bound.endpoint.port),
+        (None, None, None) => (String::new(), 0),
+    }
 }
 
 async fn serve_metrics(config: &NodeConfig, metrics: &Arc<Metrics>) -> Result<(), NodeError> {
@@ -198,22 +230,31 @@ async fn serve_metrics(config: &NodeConfig, metrics: &Arc<Metrics>) -> Result<()
     Ok(())
 }
 
-fn start_links(config: &Arc<NodeConfig>, identity: &Identity, inbox: &Arc<Inbox>) -> Links {
+fn start_links(
+    config: &Arc<NodeConfig>,
+    identity: &Identity,
+    endpoint: (String, u16),
+    inbox: &Arc<Inbox>,
+) -> Links {
     let local = LocalPeer {
         cluster: identity.cluster,
         node: config.node_id,
         directory: identity.me.directory,
         incarnation: identity.incarnation,
         roles: config.roles,
-        endpoint: config.peer_endpoint(),
+        endpoint,
     };
-    let receiver = inbox.clone();
     let policy = config.clone();
-    Links::new(
-        local,
-        Arc::new(move |event| receiver.dispatch(event)),
-        Admission::new(move |hello| admit(&policy, hello)),
-    )
+    let (events, mut received) = mpsc::channel(LINK_EVENTS);
+    let admit = Arc::new(move |hello: &Hello| admit(&policy, hello));
+    let links = Links::new(local, admit, Timing::default(), events);
+    let inbox = inbox.clone();
+    actix_rt::spawn(async move {
+        while let Some(event) = received.recv().await {
+            inbox.dispatch(event);
+        }
+    });
+    links
 }
 
 /// Whether a node may have a link to this one. The handshake has compared the cluster ids.
@@ -223,7 +264,7 @@ fn admit(config: &NodeConfig, hello: &Hello) -> Result<(), String> {
     }
     let voter = config.voters.iter().find(|voter| voter.id == hello.node);
     match voter {
-        Some(voter) if !hello.roles.controller => Err(format!(
+        Some(voter) if !hello.controller => Err(format!(
             "node.id {} is a controller in controller.quorum.voters, but this process has no \
              controller role",
             voter.id
@@ -235,7 +276,7 @@ fn admit(config: &NodeConfig, hello: &Hello) -> Result<(), String> {
                 voter.id, hello.directory
             ))
         }
-        None if hello.roles.controller => {
+        None if hello.controller => {
             Err(format!("controller {} is not in controller.quorum.voters", hello.node))
         }
         _ => Ok(()),
@@ -286,11 +327,10 @@ struct QuorumListener {
 }
 
 impl quorum::Listener for QuorumListener {
-    fn published(&mut self, image: &Arc<Image>, records: Option<&[Record]>) {
+    fn published(&mut self, image: Arc<Image>) {
         self.metrics.metadata_offset.set(image.end.0);
         if let Some(broker) = &self.broker {
-            let (image, records) = (image.clone(), records.map(<[Record]>::to_vec));
-            post(broker, broker::Published { image, records });
+            post(broker, broker::Published { image });
         }
     }
 

@@ -39,9 +39,8 @@ use replies::Replies;
 
 /// Who learns of what the quorum actor finds out.
 pub trait Listener: 'static {
-    /// The committed metadata was replayed up to `image.end`. `records` are those that this step
-    /// added; `None` when a snapshot replaced everything.
-    fn published(&mut self, image: &Arc<Image>, records: Option<&[metadata::Record]>);
+    /// The committed metadata was replayed up to `image.end`.
+    fn published(&mut self, image: Arc<Image>);
 
     /// The active controller, as far as this node knows.
     fn controller(&mut self, leader: Option<NodeId>);

@@ -53,14 +53,13 @@ impl QuorumActor {
         self.replayed = end;
         self.replayed_epoch = Epoch(batch.last_epoch());
         self.unsnapshotted += batch.bytes.len() as u64;
-        self.publish(Some(&records));
+        self.publish();
         Ok(())
     }
 
-    fn publish(&mut self, records: Option<&[Record]>) {
+    fn publish(&mut self) {
         if self.config.roles.broker {
-            let image = Arc::new(self.committed().clone());
-            self.listener.published(&image, records);
+            self.listener.published(Arc::new(self.committed().clone()));
         }
     }
 
@@ -80,7 +79,7 @@ impl QuorumActor {
             Some(_) => self.step_controller(Event::Loaded(Box::new(image)), context),
             None => self.image = image,
         }
-        self.publish(None);
+        self.publish();
         Ok(())
     }
 

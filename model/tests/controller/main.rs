@@ -1,0 +1,9 @@
+//! The controller machine's stories, one file per part of its rules.
+
+mod brokers;
+mod cluster;
+mod fold;
+mod leadership;
+mod liveness;
+mod partitions;
+mod topics;

@@ -1,0 +1,218 @@
+//! P3 to P8 through the controller: proposals, failover, elections, reassignments.
+
+use std::time::{Duration, Instant};
+
+use kraft_model::metadata::{
+    AlterPartition, ElectLeaders, ElectionType, Event, Request, Response, Timer,
+};
+use kraft_model::{BrokerEpoch, ErrorCode, TopicPartition};
+
+use crate::cluster::{Cluster, TOPIC, nodes};
+
+const ORDERS: TopicPartition = TopicPartition { topic: TOPIC, partition: 0 };
+
+fn elect(cluster: &mut Cluster, kind: ElectionType) -> Result<(), ErrorCode> {
+    let asked = ElectLeaders { kind, partitions: Some(vec![ORDERS]) };
+    match cluster.ask(Request::ElectLeaders(asked)) {
+        Response::ElectLeaders(results) => results[0].1,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_leader_shrinks_and_grows_its_isr() {
+    let mut cluster = Cluster::with_topic(3);
+    let shrunk = cluster.propose(&[1, 2]);
+    assert_eq!((shrunk.error, shrunk.isr, shrunk.partition_epoch.0), (None, nodes(&[1, 2]), 1));
+    assert_eq!(cluster.propose(&[1, 2, 3]).isr, nodes(&[1, 2, 3]));
+    assert_eq!(cluster.propose(&[1, 2, 3]).partition_epoch.0, 2, "nothing new writes no record");
+}
+
+#[test]
+fn a_proposal_from_an_old_registration_is_stale_as_a_whole() {
+    let mut cluster = Cluster::with_topic(2);
+    let mut asked = cluster.proposal(&[1]);
+    asked.epoch = BrokerEpoch(asked.epoch.0 - 1);
+    let stale = Response::AlterPartition(Err(ErrorCode::StaleBrokerEpoch));
+    assert_eq!(cluster.ask(Request::AlterPartition(asked)), stale);
+}
+
+#[test]
+fn a_proposal_for_a_partition_that_does_not_exist_says_which_part_is_unknown() {
+    let mut cluster = Cluster::with_topic(2);
+    let mut asked = cluster.proposal(&[1, 2]);
+    asked.partitions[0].id.partition = 1;
+    assert_eq!(cluster.alter(asked.clone()).error, Some(ErrorCode::UnknownTopicOrPartition));
+    asked.partitions[0].id.topic.0 += 1;
+    assert_eq!(cluster.alter(asked).error, Some(ErrorCode::UnknownTopicId));
+}
+
+#[test]
+fn a_proposal_made_before_a_fence_does_not_bring_the_fenced_broker_back() {
+    let mut cluster = Cluster::with_topic(3);
+    let before = cluster.proposal(&[1, 2, 3]);
+    cluster.expire(3);
+    assert_eq!(cluster.alter(before).error, Some(ErrorCode::InvalidUpdateVersion));
+    let fresh = cluster.propose(&[1, 2, 3]);
+    assert_eq!(fresh.error, Some(ErrorCode::IneligibleReplica));
+}
+
+#[test]
+fn one_request_cannot_alter_a_partition_twice() {
+    let mut cluster = Cluster::with_topic(3);
+    let mut asked = cluster.proposal(&[1, 2]);
+    asked.partitions.extend(cluster.proposal(&[1]).partitions);
+    let Response::AlterPartition(Ok(results)) = cluster.ask(Request::AlterPartition(asked)) else {
+        panic!("the request as a whole is sound")
+    };
+    assert_eq!(results[1].1.error, Some(ErrorCode::InvalidRequest));
+    cluster.is(Some(1), &[1, 2], &[], &[]);
+}
+
+#[test]
+fn after_everything_was_killed_the_last_leader_leads_whoever_returns_first() {
+    for order in [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]] {
+        let mut cluster = Cluster::with_topic(3);
+        [1, 2, 3].iter().for_each(|&id| cluster.expire(id));
+        cluster.is(None, &[], &[2, 3], &[3]);
+        for id in order {
+            cluster.restart(id, 2);
+        }
+        cluster.is(Some(3), &[3], &[], &[]);
+        assert!(cluster.partition().recovering);
+        let isr = cluster.propose(&[3]);
+        assert!(!isr.recovering && isr.error.is_none());
+        assert_eq!(cluster.propose(&[3, 1]).isr, nodes(&[3, 1]));
+    }
+}
+
+#[test]
+fn all_brokers_that_restart_before_anybody_fenced_them_recover_too() {
+    for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
+        let mut cluster = Cluster::with_topic(3);
+        order.iter().for_each(|&id| cluster.restart(id, 2));
+        assert!(cluster.partition().leader.is_some());
+    }
+}
+
+#[test]
+fn a_preferred_leader_gets_its_place_back_when_asked_or_when_the_timer_says() {
+    for by_timer in [false, true] {
+        let mut cluster = Cluster::with_topic(3);
+        cluster.expire(1);
+        cluster.beat(1, false, false);
+        let unavailable = Err(ErrorCode::PreferredLeaderNotAvailable);
+        assert_eq!(elect(&mut cluster, ElectionType::Preferred), unavailable);
+        cluster.propose(&[2, 3, 1]);
+        if by_timer {
+            cluster.step(Event::Timeout(Timer::Balance));
+        } else {
+            assert_eq!(elect(&mut cluster, ElectionType::Preferred), Ok(()));
+        }
+        cluster.is(Some(1), &[2, 3, 1], &[], &[]);
+        let unneeded = Err(ErrorCode::ElectionNotNeeded);
+        assert_eq!(elect(&mut cluster, ElectionType::Preferred), unneeded);
+    }
+}
+
+#[test]
+fn an_unclean_election_is_made_when_asked_for_and_somebody_lives() {
+    let mut cluster = Cluster::with_topic(3);
+    assert_eq!(elect(&mut cluster, ElectionType::Unclean), Err(ErrorCode::ElectionNotNeeded));
+    [3, 2, 1].iter().for_each(|&id| cluster.expire(id));
+    let unavailable = Err(ErrorCode::EligibleLeadersNotAvailable);
+    assert_eq!(elect(&mut cluster, ElectionType::Unclean), unavailable);
+    cluster.beat(3, false, false);
+    cluster.is(None, &[], &[2, 1], &[1]);
+    assert_eq!(elect(&mut cluster, ElectionType::Unclean), Ok(()));
+    cluster.is(Some(3), &[3], &[], &[]);
+}
+
+#[test]
+fn a_reassignment_that_moves_the_leader_tells_the_proposer() {
+    let mut cluster = Cluster::with_topic(2);
+    cluster.start(3);
+    assert_eq!(cluster.reassign(Some(&[3, 2])), Ok(()));
+    let partition = cluster.partition();
+    assert_eq!((partition.replicas, partition.adding), (nodes(&[3, 2, 1]), nodes(&[3])));
+    let done = cluster.propose(&[1, 2, 3]);
+    assert_eq!(done.error, Some(ErrorCode::NewLeaderElected));
+    assert_eq!(cluster.partition().replicas, nodes(&[3, 2]));
+    cluster.is(Some(3), &[2, 3], &[], &[]);
+}
+
+#[test]
+fn a_reassignment_is_refused_where_it_makes_no_sense() {
+    let mut cluster = Cluster::with_topic(2);
+    let invalid = Err(ErrorCode::InvalidReplicaAssignment);
+    assert_eq!(cluster.reassign(None), Err(ErrorCode::NoReassignmentInProgress));
+    assert_eq!(cluster.reassign(Some(&[1, 7])), invalid, "7 is not registered");
+    assert_eq!(cluster.reassign(Some(&[1, 1])), invalid);
+    assert_eq!(cluster.reassign(Some(&[])), invalid);
+}
+
+#[test]
+fn a_cancelled_reassignment_leaves_the_partition_as_it_was() {
+    let mut cluster = Cluster::with_topic(2);
+    [3, 4].iter().for_each(|&id| cluster.start(id));
+    assert_eq!(cluster.reassign(Some(&[3, 4])), Ok(()));
+    cluster.propose(&[1, 2, 3]);
+    assert_eq!(cluster.reassign(None), Ok(()));
+    let partition = cluster.partition();
+    assert!(!partition.is_reassigning());
+    assert_eq!(partition.replicas, nodes(&[1, 2]));
+    cluster.is(Some(1), &[1, 2], &[], &[]);
+}
+
+/// Apache Kafka 4.3.1 elects broker 1 here, with a log that it deleted long ago.
+#[test]
+fn a_removed_replica_that_is_added_again_is_not_eligible_before_it_is_in_sync() {
+    let mut cluster = Cluster::new();
+    (1..=3).for_each(|id| cluster.start(id));
+    cluster.create("orders", TOPIC, &[&[2, 3], &[1, 2]]).expect("the topic is created");
+    let id = TopicPartition { topic: TOPIC, partition: 1 };
+    let reassign = |cluster: &mut Cluster, target: &[i32]| {
+        let one = kraft_model::metadata::ReassignPartition { id, replicas: Some(nodes(target)) };
+        cluster.ask(Request::ReassignPartitions { partitions: vec![one] });
+    };
+    reassign(&mut cluster, &[3]);
+    let partition = cluster.partition_at(1);
+    let mut asked: AlterPartition = cluster.proposal(&[1, 2, 3]);
+    (asked.broker, asked.epoch) = (kraft_model::NodeId(1), cluster.epoch_of(1));
+    asked.partitions[0].id = id;
+    asked.partitions[0].leader_epoch = partition.leader_epoch;
+    asked.partitions[0].partition_epoch = partition.partition_epoch;
+    assert_eq!(cluster.alter(asked).error, Some(ErrorCode::NewLeaderElected));
+    assert_eq!(cluster.partition_at(1).elr, nodes(&[]));
+    reassign(&mut cluster, &[3, 1]);
+    cluster.beat(3, true, true);
+    let partition = cluster.partition_at(1);
+    assert_eq!((partition.leader, partition.isr, partition.elr), (None, nodes(&[]), nodes(&[3])));
+}
+
+#[test]
+fn a_request_for_thousands_of_partitions_and_a_fence_of_ten_thousand_take_little_time() {
+    let mut cluster = Cluster::new();
+    (1..=3).for_each(|id| cluster.start(id));
+    let assignments: Vec<&[i32]> = vec![&[1, 2, 3]; 5_000];
+    cluster.create("orders", TOPIC, &assignments).expect("the topic is created");
+    let more = kraft_model::TopicId(101);
+    cluster.create("more", more, &assignments).expect("the topic is created");
+    let mut asked = cluster.proposal(&[1, 2]);
+    asked.partitions = vec![asked.partitions[0]; 3_000];
+    for (number, one) in (0..).zip(&mut asked.partitions) {
+        one.id.partition = number;
+    }
+    let mut fx = Vec::new();
+    let began = Instant::now();
+    let request = Request::AlterPartition(asked);
+    cluster.controller.step(Event::Request { id: 0, request, entropy: 0 }, &mut fx);
+    cluster.controller.step(Event::Timeout(Timer::Session(kraft_model::NodeId(1))), &mut fx);
+    // Some milliseconds are enough; the bound leaves room for a busy machine.
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    let leads = |id: i32| {
+        let leader = Some(kraft_model::NodeId(id));
+        cluster.image().partitions().filter(|(_, it)| it.leader == leader).count()
+    };
+    assert_eq!((leads(1), leads(2)), (0, 10_000));
+}

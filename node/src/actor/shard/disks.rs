@@ -1,0 +1,382 @@
+//! The log directories of a broker: which partitions are in them, and their checkpoints.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fs, io, thread};
+
+use kraft_model::log::Log;
+use kraft_model::replica::{DataLog, Producers};
+use kraft_model::{Offset, TopicId, TopicPartition};
+
+use crate::storage::{
+    Checkpoint, LogConfig, OpenFiles, OpenState, PartitionLog, PartitionOffsets, Recovery,
+    StorageError,
+};
+
+/// A log directory as the node found it.
+#[derive(Clone, Debug)]
+pub struct LogDirectory {
+    pub path: PathBuf,
+    /// The last stop was orderly, so that what is in the logs is on disk.
+    pub was_clean: bool,
+}
+
+/// A directory or a log in it cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot {operation} {}", path.display())]
+    Io { operation: &'static str, directory: PathBuf, path: PathBuf, source: io::Error },
+    #[error("cannot open the log {}", path.display())]
+    Log { directory: PathBuf, path: PathBuf, source: Box<StorageError> },
+    #[error("{} is no partition.metadata that names a topic id", path.display())]
+    Metadata { directory: PathBuf, path: PathBuf },
+}
+
+impl OpenError {
+    /// The log directory that is concerned.
+    pub fn directory(&self) -> &Path {
+        match self {
+            OpenError::Io { directory, .. }
+            | OpenError::Log { directory, .. }
+            | OpenError::Metadata { directory, .. } => directory,
+        }
+    }
+}
+
+/// A partition's log that is ready to be used.
+pub(super) struct FoundLog {
+    pub topic: Arc<str>,
+    pub log: PartitionLog,
+    pub high_watermark: Offset,
+    pub producers: Producers,
+    pub directory: Arc<Path>,
+}
+
+/// What opening all logs has shown.
+#[derive(Default)]
+pub(super) struct Opened {
+    pub logs: Vec<(TopicPartition, FoundLog)>,
+    /// Damage below what was flushed or committed was found.
+    pub is_damaged: bool,
+}
+
+pub(super) struct Disks {
+    directories: Vec<Directory>,
+    files: Arc<OpenFiles>,
+}
+
+struct Directory {
+    path: Arc<Path>,
+    was_clean: bool,
+    /// Partitions in it, for an even spread of new ones.
+    count: AtomicUsize,
+    offsets: Mutex<Offsets>,
+}
+
+#[derive(Default)]
+struct Offsets {
+    high_watermarks: PartitionOffsets,
+    recovery_points: PartitionOffsets,
+    log_starts: PartitionOffsets,
+}
+
+/// Where a partition stands, for the checkpoints.
+pub(super) struct Mark {
+    pub directory: Arc<Path>,
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub high_watermark: Offset,
+    pub recovery_point: Offset,
+    pub log_start: Offset,
+}
+
+const METADATA: &str = "partition.metadata";
+const DELETED: &str = "-delete";
+
+impl Disks {
+    pub fn new(directories: Vec<LogDirectory>, open_files: usize) -> Result<Disks, OpenError> {
+        let open = |LogDirectory { path, was_clean }| {
+            fs::create_dir_all(&path).map_err(|source| io_error("create", &path, &path, source))?;
+            let read = |checkpoint: Checkpoint| {
+                checkpoint.read(&path).map_err(|source| OpenError::Log {
+                    directory: path.clone(),
+                    path: path.clone(),
+                    source: source.into(),
+                })
+            };
+            let offsets = Offsets {
+                high_watermarks: read(Checkpoint::HighWatermark)?,
+                recovery_points: read(Checkpoint::RecoveryPoint)?,
+                log_starts: read(Checkpoint::LogStart)?,
+            };
+            let (count, offsets) = (AtomicUsize::new(0), Mutex::new(offsets));
+            Ok(Directory { path: path.into(), was_clean, count, offsets })
+        };
+        let directories = directories.into_iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Disks { directories, files: OpenFiles::new(open_files) })
+    }
+
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.directories.iter().map(|directory| &*directory.path)
+    }
+
+    /// Opens and recovers every log, several at a time. Waits for the device.
+    pub fn open_all(&self, config: LogConfig, threads: usize) -> Result<Opened, OpenError> {
+        let mut homes = Vec::new();
+        for directory in &self.directories {
+            homes.extend(partitions_in(&directory.path)?.into_iter().map(|home| (directory, home)));
+        }
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Opened, OpenError> {
+            let mut opened = Opened::default();
+            while let Some((directory, home)) = homes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let (id, found, recovery) = self.open(directory, home, config)?;
+                opened.is_damaged |= recovery.damage.is_some_and(|damage| {
+                    damage.below_recovery_point || damage.below_high_watermark
+                });
+                opened.logs.push((id, found));
+            }
+            Ok(opened)
+        };
+        let parts: Vec<_> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().map(|worker| worker.join()).collect()
+        });
+        let mut all = Opened::default();
+        for part in parts {
+            let part = part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            all.is_damaged |= part.is_damaged;
+            all.logs.extend(part.logs);
+        }
+        Ok(all)
+    }
+
+    fn open(
+        &self,
+        directory: &Directory,
+        home: &Home,
+        config: LogConfig,
+    ) -> Result<(TopicPartition, FoundLog, Recovery), OpenError> {
+        let state = directory.state_of(home);
+        let failed = |source| OpenError::Log {
+            directory: directory.path.to_path_buf(),
+            path: home.path.clone(),
+            source: Box::new(source),
+        };
+        let files = Arc::clone(&self.files);
+        let (log, recovery) =
+            PartitionLog::open(&home.path, home.id.topic, config, files, state).map_err(failed)?;
+        if let Some(damage) = &recovery.damage {
+            tracing::error!(?damage, "a log is damaged; what is missing will be fetched again");
+        }
+        directory.count.fetch_add(1, Ordering::Relaxed);
+        let found = FoundLog {
+            topic: Arc::clone(&home.topic),
+            producers: log.producers_at(log.end()),
+            log,
+            high_watermark: state.high_watermark,
+            directory: Arc::clone(&directory.path),
+        };
+        Ok((home.id, found, recovery))
+    }
+
+    /// Makes the directory of a new partition, where the fewest are. Nothing of it is on disk yet.
+    pub fn create(
+        &self,
+        topic: &Arc<str>,
+        id: TopicPartition,
+        config: LogConfig,
+    ) -> Result<FoundLog, OpenError> {
+        let directory = self.directories.iter().min_by_key(|one| one.count.load(Ordering::Relaxed));
+        let directory = directory.ok_or_else(|| {
+            let none = io::Error::new(io::ErrorKind::NotFound, "there is no log directory");
+            io_error("create a log in", Path::new(""), Path::new(""), none)
+        })?;
+        let path = directory.path.join(format!("{topic}-{}", id.partition));
+        let failed = |operation| {
+            let (directory, path) = (&directory.path, &path);
+            move |source| io_error(operation, directory, path, source)
+        };
+        if fs::exists(&path).map_err(failed("look for"))? {
+            // A topic of this name was deleted while this broker was away, or its creation was
+            // cut short.
+            let old = topic_id(&directory.path, &path)?.unwrap_or_default();
+            let doomed = path.with_file_name(doomed_name(TopicPartition { topic: old, ..id }));
+            fs::rename(&path, &doomed).map_err(failed("set aside"))?;
+            drop(tokio::task::spawn_blocking(move || remove(&doomed)));
+        }
+        let files = Arc::clone(&self.files);
+        let log = PartitionLog::create(&path, id.topic, config, files).map_err(|source| {
+            let directory = directory.path.to_path_buf();
+            OpenError::Log { directory, path: path.clone(), source: source.into() }
+        })?;
+        directory.count.fetch_add(1, Ordering::Relaxed);
+        Ok(FoundLog {
+            topic: Arc::clone(topic),
+            log,
+            high_watermark: Offset::ZERO,
+            producers: Producers::default(),
+            directory: Arc::clone(&directory.path),
+        })
+    }
+
+    /// Takes a partition's directory out of the way at once, and deletes it when there is time.
+    pub fn delete(&self, log: PartitionLog, topic: &Arc<str>, id: TopicPartition) {
+        let path = log.dir().to_path_buf();
+        let is_ours = path.parent().map(|parent| topic_id(parent, &path));
+        if !matches!(is_ours, Some(Ok(Some(topic))) if topic == id.topic) {
+            // A newer topic of the same name has taken the place.
+            return;
+        }
+        if let Some(directory) =
+            self.directories.iter().find(|directory| path.parent() == Some(&*directory.path))
+        {
+            directory.count.fetch_sub(1, Ordering::Relaxed);
+            directory.lock().forget(&(topic.to_string(), id.partition));
+        }
+        match log.delete() {
+            Ok(job) => drop(tokio::task::spawn_blocking(move || {
+                if let Err(error) = job.run() {
+                    tracing::warn!(path = %path.display(), %error, "cannot delete a partition");
+                }
+            })),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot delete a partition")
+            }
+        }
+    }
+
+    /// Writes the checkpoints with these marks in. Waits for the device.
+    pub fn checkpoint(&self, marks: Vec<Mark>) -> Result<(), OpenError> {
+        for directory in &self.directories {
+            let mut offsets = directory.lock();
+            let mut is_changed = false;
+            for mark in marks.iter().filter(|mark| mark.directory == directory.path) {
+                offsets.note(mark);
+                is_changed = true;
+            }
+            if is_changed {
+                offsets.write(&directory.path).map_err(|source| OpenError::Log {
+                    directory: directory.path.to_path_buf(),
+                    path: directory.path.to_path_buf(),
+                    source: source.into(),
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Directory {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Offsets> {
+        self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_of(&self, home: &Home) -> OpenState {
+        let offsets = self.lock();
+        let key = (home.topic.to_string(), home.id.partition);
+        let of = |all: &PartitionOffsets| all.get(&key).copied().unwrap_or(Offset::ZERO);
+        OpenState {
+            clean: self.was_clean,
+            scan_all: false,
+            recovery_point: of(&offsets.recovery_points),
+            log_start: of(&offsets.log_starts),
+            high_watermark: of(&offsets.high_watermarks),
+        }
+    }
+}
+
+impl Offsets {
+    fn note(&mut self, mark: &Mark) {
+        let key = (mark.topic.to_string(), mark.partition);
+        self.high_watermarks.insert(key.clone(), mark.high_watermark);
+        self.recovery_points.insert(key.clone(), mark.recovery_point);
+        self.log_starts.insert(key, mark.log_start);
+    }
+
+    fn forget(&mut self, key: &(String, i32)) {
+        self.high_watermarks.remove(key);
+        self.recovery_points.remove(key);
+        self.log_starts.remove(key);
+    }
+
+    fn write(&self, directory: &Path) -> Result<(), StorageError> {
+        Checkpoint::HighWatermark.write(directory, &self.high_watermarks)?;
+        Checkpoint::RecoveryPoint.write(directory, &self.recovery_points)?;
+        Checkpoint::LogStart.write(directory, &self.log_starts)
+    }
+}
+
+/// A partition's directory.
+struct Home {
+    path: PathBuf,
+    topic: Arc<str>,
+    id: TopicPartition,
+}
+
+/// The partitions in a log directory; what was being deleted is deleted.
+fn partitions_in(directory: &Path) -> Result<Vec<Home>, OpenError> {
+    let mut homes = BTreeMap::new();
+    let failed = |source| io_error("list", directory, directory, source);
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if !path.is_dir() {
+            continue;
+        }
+        if name.ends_with(DELETED) {
+            remove(&path);
+        } else if let Some((topic, partition)) = topic_partition(name) {
+            let topic: Arc<str> = topic.into();
+            let Some(id) = topic_id(directory, &path)? else { continue };
+            let id = TopicPartition { topic: id, partition };
+            homes.insert(id, Home { path, topic, id });
+        }
+    }
+    Ok(homes.into_values().collect())
+}
+
+/// `topic-3` is partition 3 of `topic`; the metadata log's directory is nobody's partition.
+fn topic_partition(name: &str) -> Option<(&str, i32)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && !topic.is_empty() && topic != "__cluster_metadata")
+        .then_some((topic, partition.parse().ok()?))
+}
+
+/// The topic id in `partition.metadata`. A directory without that file is one whose creation was
+/// cut short: it holds nothing that anybody was told of, and is made anew when it is wanted.
+fn topic_id(directory: &Path, path: &Path) -> Result<Option<TopicId>, OpenError> {
+    let path = path.join(METADATA);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(io_error("read", directory, &path, source)),
+    };
+    let value = text.lines().find_map(|line| line.strip_prefix("topic_id:"));
+    match value.and_then(|value| value.trim().parse().ok()) {
+        Some(id) => Ok(Some(id)),
+        None => Err(OpenError::Metadata { directory: directory.to_owned(), path }),
+    }
+}
+
+fn doomed_name(id: TopicPartition) -> String {
+    format!("{}-{}{DELETED}", id.topic, id.partition)
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_dir_all(path) {
+        tracing::warn!(path = %path.display(), %error, "cannot delete a directory");
+    }
+}
+
+fn io_error(
+    operation: &'static str,
+    directory: &Path,
+    path: &Path,
+    source: io::Error,
+) -> OpenError {
+    OpenError::Io { operation, directory: directory.to_owned(), path: path.to_owned(), source }
+}

@@ -1,0 +1,146 @@
+//! What is done now and then: checkpoints, retention, deleting files, the orderly stop.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use kraft_model::log::Log;
+use kraft_model::{Offset, TopicPartition};
+use tokio::sync::oneshot;
+
+use super::actor::Shard;
+use super::disks::Mark;
+use super::slot::Slot;
+
+/// `replica.high.watermark.checkpoint.interval.ms`, while anything moves.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// `log.retention.check.interval.ms`.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(300);
+
+/// `producer.id.expiration.ms`.
+const PRODUCER_EXPIRATION_MS: i64 = 24 * 3_600_000;
+
+pub(super) struct Maintenance {
+    checkpoint_at: Instant,
+    retention_at: Instant,
+}
+
+impl Maintenance {
+    pub fn new(now: Instant) -> Maintenance {
+        Maintenance {
+            checkpoint_at: now + CHECKPOINT_INTERVAL,
+            retention_at: now + RETENTION_INTERVAL,
+        }
+    }
+
+    pub fn next_due(&self, is_moving: bool) -> Option<Instant> {
+        let checkpoint = is_moving.then_some(self.checkpoint_at);
+        checkpoint.into_iter().chain([self.retention_at]).min()
+    }
+}
+
+impl Shard {
+    pub(super) fn maintain(&mut self) {
+        if self.now >= self.maintenance.checkpoint_at && !self.watermarks_moved.is_empty() {
+            self.maintenance.checkpoint_at = self.now + CHECKPOINT_INTERVAL;
+            self.checkpoint();
+        }
+        if self.now >= self.maintenance.retention_at {
+            self.maintenance.retention_at = self.now + RETENTION_INTERVAL;
+            self.retain();
+        }
+    }
+
+    /// Writes where the partitions stand that have moved, and starts what is due for their files.
+    fn checkpoint(&mut self) {
+        let moved = std::mem::take(&mut self.watermarks_moved);
+        let mut marks = Vec::with_capacity(moved.len());
+        for id in moved {
+            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            marks.push(mark(id, slot));
+            // Segments that are full go to disk in the background, so that a crash leaves one of
+            // them to read and not many.
+            if let Some(job) = slot.log.sealed_flush_job() {
+                self.flushes.want_sealed(id, job);
+            }
+            if let Some(garbage) = slot.log.take_garbage() {
+                drop(tokio::task::spawn_blocking(move || {
+                    if let Err(error) = garbage.run() {
+                        tracing::warn!(%error, "cannot delete what is not needed any more");
+                    }
+                }));
+            }
+        }
+        let disks = std::sync::Arc::clone(&self.disks);
+        let broker = std::sync::Arc::clone(&self.outside.broker);
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(error) = disks.checkpoint(marks) {
+                broker.storage_failed(error.directory(), &error.to_string());
+            }
+        }));
+    }
+
+    /// Retention by age and size: of what is committed, and by whole segments.
+    fn retain(&mut self) {
+        let now_ms = wall_clock_ms();
+        let mut due: Vec<(TopicPartition, Offset)> = Vec::new();
+        for (&id, slot) in &mut self.slots {
+            slot.replica.expire_producers(now_ms.saturating_sub(PRODUCER_EXPIRATION_MS));
+            if slot.is_offline {
+                continue;
+            }
+            match slot.log.retention_start(now_ms, slot.replica.high_watermark()) {
+                Ok(start) if start > slot.start() => due.push((id, start)),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(?id, %error, "cannot look at a log's age"),
+            }
+        }
+        due.into_iter().for_each(|(id, start)| self.move_start(id, start));
+    }
+
+    /// The orderly stop: everything to disk, so that the next start reads no logs. The machines are
+    /// not asked any more.
+    pub(super) fn shut_down(&mut self, done: oneshot::Sender<()>) {
+        let slots = std::mem::take(&mut self.slots);
+        let disks = std::sync::Arc::clone(&self.disks);
+        drop(tokio::task::spawn_blocking(move || {
+            let mut marks = Vec::with_capacity(slots.len());
+            for (id, mut slot) in slots {
+                if slot.is_offline {
+                    continue;
+                }
+                match slot.log.close_job().run() {
+                    Ok(flushed) => {
+                        slot.log.flushed_up_to(flushed);
+                        marks.push(mark(id, &slot));
+                    }
+                    Err(error) => {
+                        // The file that says "clean" must not be written.
+                        tracing::error!(?id, %error, "cannot bring a log to disk");
+                        return;
+                    }
+                }
+            }
+            match disks.checkpoint(marks) {
+                Ok(()) => drop(done.send(())),
+                Err(error) => tracing::error!(%error, "cannot write the checkpoints"),
+            }
+        }));
+    }
+}
+
+fn mark(id: TopicPartition, slot: &Slot) -> Mark {
+    Mark {
+        directory: slot.directory.clone(),
+        topic: slot.topic.clone(),
+        partition: id.partition,
+        high_watermark: slot.replica.high_watermark(),
+        recovery_point: slot.log.flushed(),
+        log_start: slot.start(),
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(super) fn wall_clock_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

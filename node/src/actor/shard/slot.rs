@@ -1,0 +1,127 @@
+//! One partition on its shard.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kraft_model::log::Log;
+use kraft_model::metadata::{Image, Partition};
+use kraft_model::replica::{Readable, Replica};
+use kraft_model::{EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, Shipped};
+
+use crate::config::{FlushPolicy, NodeConfig};
+use crate::kafka::FetchItem;
+use crate::storage::{LogConfig, PartitionLog, ReadPlan};
+
+/// A replica, its log, and what the shell must know to serve them. Ten thousand of these are on one
+/// broker: what only some partitions need at a time is kept beside them.
+pub(super) struct Slot {
+    pub replica: Replica<Shipped>,
+    pub log: PartitionLog,
+    pub topic: Arc<str>,
+    pub settings: Arc<Settings>,
+    /// The log directory that the partition's own one is in.
+    pub directory: Arc<Path>,
+    pub partition: Partition,
+    pub is_offline: bool,
+}
+
+/// A topic's configuration as far as a replica's shell needs it; shared by the topic's partitions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Settings {
+    pub log: LogConfig,
+    pub max_message_bytes: usize,
+    pub log_append_time: bool,
+}
+
+/// What a consumer's fetch of one partition is answered with, once `plan` has run.
+pub(super) struct ClientRead {
+    pub high_watermark: Offset,
+    pub log_start: Offset,
+    pub diverging: Option<EpochEnd>,
+    pub plan: ReadPlan,
+    pub max_bytes: usize,
+}
+
+impl Slot {
+    /// # Errors
+    /// KAFKA_STORAGE_ERROR if the partition's disk failed.
+    pub fn usable(&self) -> Result<(), ErrorCode> {
+        if self.is_offline { Err(ErrorCode::KafkaStorageError) } else { Ok(()) }
+    }
+
+    pub fn start(&self) -> Offset {
+        self.log.start()
+    }
+
+    pub fn end(&self) -> Offset {
+        self.log.end()
+    }
+
+    /// Whether this broker leads, and `peer` has a replica as well.
+    pub fn leads_with(&self, peer: NodeId) -> bool {
+        self.replica.is_leader() && self.partition.replicas.contains(&peer)
+    }
+
+    /// Plans a consumer's read of at most `room` bytes, below the high watermark (F2).
+    pub fn client_read(&self, item: &FetchItem, room: usize) -> Result<ClientRead, ErrorCode> {
+        self.usable()?;
+        let readable = self.replica.readable(&self.log, item.leader_epoch)?;
+        let Readable { log_start, high_watermark, .. } = readable;
+        let diverging = item.last_epoch.and_then(|epoch| self.parting(epoch, item.offset));
+        if diverging.is_none() && (item.offset < log_start || item.offset > self.end()) {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        // A position between high watermark and end waits: its records may yet be committed.
+        let is_empty = diverging.is_some() || room == 0;
+        let below = if is_empty { item.offset } else { high_watermark };
+        let max_bytes = item.max_bytes.min(room);
+        let plan = self.read(item.offset, max_bytes, below)?;
+        Ok(ClientRead { high_watermark, log_start, diverging, plan, max_bytes })
+    }
+
+    /// Where the log parts from one whose last record before `offset` has `epoch` (KIP-595's fetch).
+    fn parting(&self, epoch: LeaderEpoch, offset: Offset) -> Option<EpochEnd> {
+        let end = self.log.end_of_epoch(epoch.0);
+        (end.epoch < epoch.0 || end.end < offset).then_some(end)
+    }
+
+    /// Plans a follower's read, up to the log's end.
+    pub fn read(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        below: Offset,
+    ) -> Result<ReadPlan, ErrorCode> {
+        self.log.read(from, max_bytes, below).map_err(|error| {
+            tracing::warn!(topic = %self.topic, %from, %error, "cannot read a log");
+            ErrorCode::KafkaStorageError
+        })
+    }
+}
+
+impl Settings {
+    /// What is in force for a topic: its own configuration, else the cluster's, else the node's.
+    pub fn of(topic: &str, image: &Image, config: &NodeConfig) -> Settings {
+        let text = |name: &str| {
+            let default = config.topic_defaults.get(name).map_or("", String::as_str);
+            image.topic_config(topic, name, default).trim().to_owned()
+        };
+        let number = |name: &str, default: i64| text(name).parse::<i64>().unwrap_or(default);
+        let standard = LogConfig::default();
+        let deletes =
+            text("cleanup.policy").is_empty() || text("cleanup.policy").contains("delete");
+        let forever = |kept: i64| if deletes { kept } else { -1 };
+        Settings {
+            log: LogConfig {
+                segment_bytes: number("segment.bytes", config.segment_bytes as i64) as u64,
+                segment_ms: number("segment.ms", standard.segment_ms),
+                index_interval_bytes: number("index.interval.bytes", 4096) as u32,
+                retention_ms: forever(number("retention.ms", standard.retention_ms)),
+                retention_bytes: forever(number("retention.bytes", standard.retention_bytes)),
+                sync_on_open: config.flush == FlushPolicy::BeforeAck,
+            },
+            max_message_bytes: number("max.message.bytes", 1_048_588).max(0) as usize,
+            log_append_time: text("message.timestamp.type") == "LogAppendTime",
+        }
+    }
+}
