@@ -16,7 +16,7 @@ pub enum Event<B> {
     Received { from: NodeId, message: Message<B> },
     /// A fetch that [`Effect::Hold`] left with the shell has waited its longest: answer it now,
     /// news or none.
-    HoldExpired { from: NodeId },
+    HoldExpired { from: NodeId, fetch: super::Fetch },
     /// The log is on disk up to here.
     Flushed(Offset),
     /// A link to `node` stands; its endpoint answers.

@@ -21,7 +21,8 @@ pub trait RaftLog: Log<Batch: Extent> {
     fn snapshot(&self) -> Option<SnapshotId>;
 
     /// A chunk of `snapshot` from byte `position` on and whether it is the last one; `None` when
-    /// the snapshot is not there or shorter.
+    /// the snapshot is not there or shorter. The extent of a chunk counts bytes: its base is
+    /// `position`, its end is where the next chunk begins.
     fn read_snapshot(&self, snapshot: SnapshotId, position: u64) -> Option<(Self::Batch, bool)>;
 
     /// The log below the snapshot's end may go; if the log is shorter than the snapshot or differs

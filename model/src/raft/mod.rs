@@ -8,11 +8,21 @@
 //! ```
 //!
 //! Read on: [`Event`] is everything that can happen to a node of the quorum, [`Effect`] everything
-//! that it can ask for, [`Message`] what nodes say to each other.
+//! that it can ask for, [`Message`] what nodes say to each other; [`Quorum`] is the machine, in one
+//! file per role and idea: `election`, `leader`, `follower`, `snapshot`, and `transition`, the only
+//! place where epoch, vote and role change.
 
+mod election;
 mod event;
+mod follower;
+mod leader;
 mod log;
 mod message;
+mod quorum;
+mod role;
+mod snapshot;
+mod transition;
+mod voters;
 
 pub use event::{Effect, Effects, Event, Gate, Patience, StoredState, Timer};
 pub use log::RaftLog;
@@ -20,3 +30,4 @@ pub use message::{
     BeginQuorumEpoch, EndQuorumEpoch, Fetch, FetchOutcome, FetchResponse, FetchSnapshot,
     FetchSnapshotResponse, Message, SnapshotId, Vote, VoteResponse,
 };
+pub use quorum::Quorum;

@@ -1,0 +1,249 @@
+//! The leader: announcing itself, appending, answering fetches, resigning (Q5, Q6, Q9, Q10).
+
+use super::quorum::{Io, Quorum};
+use super::role::{Leader, Role};
+use super::voters::VoterSet;
+use super::{
+    BeginQuorumEpoch, Effect, EndQuorumEpoch, Fetch, FetchOutcome, FetchResponse, Message,
+    Patience, RaftLog, SnapshotId, Timer,
+};
+use crate::inline::InlineVec;
+use crate::limits::MAX_VOTERS;
+use crate::log::Extent;
+use crate::{Epoch, EpochEnd, ErrorCode, Guard, NodeId, Offset, ReplicaKey, Rules};
+
+impl<R: Rules> Quorum<R> {
+    /// Q5: appends the record that opens the epoch, then tells everybody.
+    pub(super) fn lead<L: RaftLog>(&mut self, io: &mut Io<'_, L>) {
+        let leader = Leader {
+            start: io.log.end(),
+            ends: self.voters.iter().map(|_| Offset::ZERO).collect(),
+            followed: VoterSet::EMPTY,
+            heard: VoterSet::EMPTY,
+        };
+        self.transition(io, self.epoch, self.vote, Role::Leader(leader));
+        self.attempts = 0;
+        io.log.append_leader_change(self.epoch, self.me.id);
+        io.push(Effect::Flush);
+        self.announce(io);
+        if self.majority() > 1 {
+            io.set(Timer::CheckQuorum);
+        }
+        self.advance_high_watermark(io);
+    }
+
+    /// Tells the voters that have not fetched in this epoch who leads it.
+    pub(super) fn announce<L: RaftLog>(&mut self, io: &mut Io<'_, L>) {
+        let Role::Leader(leader) = self.role else { return };
+        let mut all_follow = true;
+        for (at, &voter) in self.voters.iter().enumerate() {
+            if voter.id != self.me.id && !leader.followed.contains(at) {
+                all_follow = false;
+                let begin = BeginQuorumEpoch { epoch: self.epoch, leader: self.me.id, voter };
+                io.send(voter.id, Message::BeginQuorumEpoch(begin));
+            }
+        }
+        if !all_follow {
+            io.set(Timer::Announce);
+        }
+    }
+
+    /// Appends the controller's records. It proposes only while it leads and from the log's end on;
+    /// anything else was overtaken by a change of leadership, of which it has been told.
+    pub(super) fn propose<L: RaftLog>(&mut self, io: &mut Io<'_, L>, batch: L::Batch) {
+        if !self.serves() || batch.base() != io.log.end() {
+            return;
+        }
+        io.log.append_as_leader(self.epoch, batch);
+        io.push(Effect::Flush);
+        io.push(Effect::News);
+        self.advance_high_watermark(io);
+    }
+
+    /// Whether this node leads and knows it to be safe to act: its epoch's first record is
+    /// committed, and with it everything before (KAFKA-15345).
+    fn serves(&self) -> bool {
+        matches!(self.role, Role::Leader(leader) if self.high_watermark > leader.start)
+    }
+
+    /// Q6: checks the fetcher's position, answers it, or holds the answer until there is news. Only
+    /// a valid fetch moves what is known of the fetcher.
+    pub(super) fn answer_fetch<L: RaftLog>(
+        &mut self,
+        io: &mut Io<'_, L>,
+        from: NodeId,
+        fetch: Fetch,
+        may_hold: bool,
+    ) {
+        if fetch.replica.id != from {
+            return;
+        }
+        if let Err(error) = self.admit(fetch.epoch) {
+            return self.send_outcome(io, fetch, FetchOutcome::Refused(error));
+        }
+        match position_of(io.log, fetch) {
+            Position::Valid => {}
+            Position::Diverging(_) if !self.rules.holds(Guard::IgnoreDivergence) => {}
+            Position::Diverging(end) => {
+                if !self.rules.holds(Guard::CommitOnNack) {
+                    self.record_fetch(io, fetch.replica, Some(fetch.offset));
+                }
+                return self.send_outcome(io, fetch, FetchOutcome::Diverging(end));
+            }
+            Position::Covered(snapshot) => {
+                return self.send_outcome(io, fetch, FetchOutcome::Snapshot(snapshot));
+            }
+        }
+        self.record_fetch(io, fetch.replica, Some(fetch.offset));
+        let high_watermark = self.high_watermark;
+        let batch = (fetch.offset < io.log.end()).then(|| io.log.read(fetch.offset));
+        if batch.is_some() || high_watermark > fetch.high_watermark || !may_hold {
+            self.send_outcome(io, fetch, FetchOutcome::Records { batch, high_watermark });
+        } else {
+            io.push(Effect::Hold { from, fetch });
+        }
+    }
+
+    /// Whether a request of `epoch` is for this leader.
+    pub(super) fn admit(&self, epoch: Epoch) -> Result<(), ErrorCode> {
+        if epoch < self.epoch {
+            Err(ErrorCode::FencedLeaderEpoch)
+        } else if epoch > self.epoch {
+            Err(ErrorCode::UnknownLeaderEpoch)
+        } else if !self.is_leader() {
+            Err(ErrorCode::NotLeaderOrFollower)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn send_outcome<L: RaftLog>(
+        &self,
+        io: &mut Io<'_, L>,
+        fetch: Fetch,
+        outcome: FetchOutcome<L::Batch>,
+    ) {
+        let (epoch, leader) = (self.epoch, self.leader());
+        let (offset, last_epoch) = (fetch.offset, fetch.last_epoch);
+        let answer = FetchResponse { epoch, leader, offset, last_epoch, outcome };
+        io.send(fetch.replica.id, Message::FetchResponse(answer));
+    }
+
+    /// Notes that a voter is at work, and how far its log is flushed if the request says so.
+    pub(super) fn record_fetch<L: RaftLog>(
+        &mut self,
+        io: &mut Io<'_, L>,
+        replica: ReplicaKey,
+        end: Option<Offset>,
+    ) {
+        let (at, me, majority) =
+            (self.voter_position(replica), self.my_position(), self.majority());
+        let (Some(at), Role::Leader(leader)) = (at, &mut self.role) else { return };
+        leader.followed.insert(at);
+        leader.heard.insert(at);
+        if let Some(end) = end {
+            leader.ends[at] = end;
+        }
+        let own = me.map_or(VoterSet::EMPTY, VoterSet::of);
+        if (leader.heard | own).len() >= majority {
+            leader.heard = VoterSet::EMPTY;
+            io.set(Timer::CheckQuorum);
+        }
+        self.advance_high_watermark(io);
+    }
+
+    /// Q7: what a majority of the voters has on disk is committed, once that includes a record of
+    /// this epoch.
+    pub(super) fn advance_high_watermark<L: RaftLog>(&mut self, io: &mut Io<'_, L>) {
+        let Role::Leader(leader) = self.role else { return };
+        let mut ends = leader.ends;
+        if let Some(mine) = self.my_position() {
+            let only_flushed = self.rules.holds(Guard::CountUnflushed);
+            ends[mine] = if only_flushed { io.log.flushed() } else { io.log.end() };
+        }
+        ends.sort_unstable_by(|a, b| b.cmp(a));
+        let Some(&reached) = ends.get(self.majority() - 1) else { return };
+        // A record of an earlier epoch that a majority has may still be overwritten; one of this
+        // epoch, and so whatever is below it, may not (KAFKA-12619).
+        let own_epoch = if !self.rules.holds(Guard::CommitOldEpoch) {
+            true
+        } else if !self.rules.holds(Guard::HwAtEpochStart) {
+            reached >= leader.start
+        } else {
+            reached > leader.start
+        };
+        if !own_epoch || reached <= self.high_watermark {
+            return;
+        }
+        let served = self.serves();
+        self.high_watermark = reached;
+        io.push(Effect::Committed(reached));
+        io.push(Effect::News);
+        if self.serves() && !served {
+            io.push(Effect::Lead { epoch: self.epoch, start: leader.start.plus(1) });
+        }
+    }
+
+    /// Q9: nobody may need this leader any more.
+    pub(super) fn check_quorum_timed_out<L: RaftLog>(&mut self, io: &mut Io<'_, L>) {
+        if self.rules.holds(Guard::DropCheckQuorum) {
+            self.resign(io);
+        } else if self.is_leader() {
+            io.set(Timer::CheckQuorum);
+        }
+    }
+
+    /// Q10: leads no longer, and tells the voters who is best placed to follow.
+    pub(super) fn resign<L: RaftLog>(&mut self, io: &mut Io<'_, L>) {
+        let Role::Leader(leader) = self.role else { return };
+        let successors = self.successors(&leader);
+        self.transition(io, self.epoch, self.vote, Role::Resigned);
+        io.set(Timer::Election(Patience::Full));
+        if self.rules.holds(Guard::DropEndQuorum) {
+            for voter in self.peers() {
+                let end = EndQuorumEpoch { epoch: self.epoch, leader: self.me.id, successors };
+                io.send(voter.id, Message::EndQuorumEpoch(end));
+            }
+        }
+    }
+
+    /// The other voters, the one with the longest log first.
+    fn successors(&self, leader: &Leader) -> InlineVec<ReplicaKey, MAX_VOTERS> {
+        let mut order: InlineVec<(Offset, usize), MAX_VOTERS> =
+            leader.ends.iter().copied().zip(0..).collect();
+        order.sort_by_key(|&(end, at)| (std::cmp::Reverse(end), at));
+        let voters = order.iter().map(|&(_, at)| self.voters[at]);
+        voters.filter(|voter| voter.id != self.me.id).collect()
+    }
+}
+
+/// Where a fetcher stands in the leader's log.
+enum Position {
+    Valid,
+    /// The leader's largest epoch not above the fetcher's last, and its end.
+    Diverging(EpochEnd),
+    /// The log no longer holds what the fetcher needs.
+    Covered(SnapshotId),
+}
+
+fn position_of<L: RaftLog>(log: &L, fetch: Fetch) -> Position {
+    let start = log.start();
+    if let Some(snapshot) = log.snapshot() {
+        // An empty log is filled faster by a snapshot than by all that led to it.
+        let empty = fetch.offset == Offset::ZERO;
+        // At the start itself only the snapshot tells the epoch of what lies below.
+        let continues = SnapshotId { end: fetch.offset, epoch: fetch.last_epoch } == snapshot;
+        if empty
+            || fetch.offset < start
+            || start > Offset::ZERO && fetch.offset == start && !continues
+        {
+            return Position::Covered(snapshot);
+        }
+    }
+    let end = log.end_of_epoch(fetch.last_epoch.0);
+    if end.epoch == fetch.last_epoch.0 && fetch.offset <= end.end {
+        Position::Valid
+    } else {
+        Position::Diverging(end)
+    }
+}

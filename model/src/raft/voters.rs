@@ -1,0 +1,60 @@
+//! The voters of a quorum, and sets of them as bits over their positions.
+
+use std::ops::BitOr;
+
+use crate::inline::InlineVec;
+use crate::limits::MAX_VOTERS;
+use crate::{NodeId, ReplicaKey};
+
+/// The voters in the order of the configuration. Fixed for now: when voter changes (Q12) come, the
+/// set becomes what the last Voters record in the log says, committed or not.
+pub(super) type Voters = InlineVec<ReplicaKey, MAX_VOTERS>;
+
+/// Voters by their positions; ids go up to 2^31-1 and make no bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub(super) struct VoterSet(u8);
+
+const _: () = assert!(MAX_VOTERS <= u8::BITS as usize);
+
+impl VoterSet {
+    pub(super) const EMPTY: VoterSet = VoterSet(0);
+
+    pub(super) fn of(position: usize) -> Self {
+        VoterSet(1 << position)
+    }
+
+    pub(super) fn insert(&mut self, position: usize) {
+        self.0 |= 1 << position;
+    }
+
+    pub(super) fn remove(&mut self, position: usize) {
+        self.0 &= !(1 << position);
+    }
+
+    pub(super) fn contains(self, position: usize) -> bool {
+        self.0 & (1 << position) != 0
+    }
+
+    pub(super) fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+}
+
+impl BitOr for VoterSet {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        VoterSet(self.0 | other.0)
+    }
+}
+
+/// Whether `key` may speak for `voter`: a voter without a directory is a static one, for whom any
+/// directory speaks.
+pub(super) fn same_voter(voter: ReplicaKey, key: ReplicaKey) -> bool {
+    voter.id == key.id && (voter.directory.is_zero() || voter.directory == key.directory)
+}
+
+/// The position of the voter with this id.
+pub(super) fn position(voters: &[ReplicaKey], id: NodeId) -> Option<usize> {
+    voters.iter().position(|voter| voter.id == id)
+}
