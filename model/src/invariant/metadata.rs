@@ -179,3 +179,124 @@ pub fn broker_epochs_grow(before: &Image, after: &Image) -> bool {
 pub fn producer_ids_grow(before: &Image, after: &Image) -> bool {
     before.next_producer_id <= after.next_producer_id
 }
+
+/// The judge is judged: each property is shown something that breaks it and it alone.
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::inline::Nodes;
+    use crate::metadata::{Broker, Topic};
+    use crate::{BrokerEpoch, DirectoryId, Incarnation, LeaderEpoch, Offset, TopicId};
+
+    fn nodes(ids: &[i32]) -> Nodes {
+        ids.iter().map(|&id| NodeId(id)).collect()
+    }
+
+    fn sound() -> Partition {
+        let (replicas, isr) = (nodes(&[1, 2, 3]), nodes(&[1, 2]));
+        Partition { replicas, isr, leader: Some(NodeId(1)), ..Partition::default() }
+    }
+
+    fn broker(id: i32) -> Broker {
+        Broker {
+            id: NodeId(id),
+            epoch: BrokerEpoch(i64::from(id)),
+            incarnation: Incarnation(1),
+            endpoints: Vec::new(),
+            features: Vec::new(),
+            rack: None,
+            directories: vec![DirectoryId(id as u128)],
+            fenced: false,
+            in_controlled_shutdown: false,
+        }
+    }
+
+    fn image(partition: Partition) -> Image {
+        let (id, name): (_, Arc<str>) = (TopicId(1), Arc::from("orders"));
+        let topic = Topic { id, name: name.clone(), partitions: vec![partition] };
+        Image {
+            end: Offset(10),
+            brokers: (1..=3).map(|id| (NodeId(id), Arc::new(broker(id)))).collect(),
+            topics: [(id, Arc::new(topic))].into(),
+            topic_ids: [(name, id)].into(),
+            ..Image::default()
+        }
+    }
+
+    fn with_broker(edit: impl Fn(&mut Broker)) -> Image {
+        let mut image = image(sound());
+        let mut second = broker(2);
+        edit(&mut second);
+        image.brokers.insert(NodeId(2), Arc::new(second));
+        image
+    }
+
+    #[test]
+    fn what_is_sound_breaks_nothing() {
+        assert_eq!(broken_by(&sound()), None);
+        assert_eq!(broken(&image(sound())), None);
+        assert_eq!(broken_between(&image(sound()), &image(sound())), None);
+    }
+
+    #[test]
+    fn every_property_of_a_partition_catches_what_breaks_it() {
+        let leaderless = Partition { leader: None, isr: nodes(&[]), ..sound() };
+        let broken = [
+            Partition { adding: nodes(&[3, 3]), ..sound() },
+            Partition { isr: nodes(&[1, 4]), ..sound() },
+            Partition { elr: nodes(&[4]), ..sound() },
+            Partition { elr: nodes(&[2]), ..sound() },
+            Partition { leader: Some(NodeId(3)), ..sound() },
+            Partition { leader: None, ..sound() },
+            Partition { last_known_elr: nodes(&[1, 2]), ..leaderless },
+            Partition { removing: nodes(&[4]), ..sound() },
+            Partition { recovering: true, ..sound() },
+        ];
+        for ((name, _), partition) in PARTITION.iter().zip(&broken) {
+            assert_eq!(broken_by(partition), Some(*name));
+        }
+        assert_eq!(PARTITION.len(), broken.len());
+    }
+
+    #[test]
+    fn every_property_of_an_image_catches_what_breaks_it() {
+        let mut renamed = image(sound());
+        renamed.topic_ids = [(Arc::from("other"), TopicId(1))].into();
+        let broken_images = [
+            image(Partition { isr: nodes(&[4]), leader: Some(NodeId(4)), ..sound() }),
+            with_broker(|broker| broker.fenced = true),
+            image(Partition { elr: nodes(&[3]), ..sound() }),
+            with_broker(|broker| broker.epoch = BrokerEpoch(1)),
+            with_broker(|broker| broker.directories = vec![DirectoryId(1)]),
+            renamed,
+        ];
+        for ((name, _), image) in IMAGE.iter().zip(&broken_images) {
+            assert_eq!(broken(image), Some(*name));
+        }
+        assert_eq!(IMAGE.len(), broken_images.len());
+    }
+
+    #[test]
+    fn every_property_of_progress_catches_what_breaks_it() {
+        let at = |leader_epoch, partition_epoch| Partition {
+            leader_epoch: LeaderEpoch(leader_epoch),
+            partition_epoch: crate::PartitionEpoch(partition_epoch),
+            ..sound()
+        };
+        let led_by = |leader, epochs| image(Partition { leader: Some(NodeId(leader)), ..epochs });
+        let ids = |next_producer_id| Image { next_producer_id, ..image(sound()) };
+        let broken = [
+            (image(at(2, 2)), image(at(1, 2))),
+            (led_by(1, at(1, 1)), led_by(2, at(1, 2))),
+            (image(at(1, 1)), image(Partition { isr: nodes(&[1]), ..at(1, 1) })),
+            (with_broker(|_| ()), with_broker(|broker| broker.epoch = BrokerEpoch(0))),
+            (ids(1_000), ids(0)),
+        ];
+        for ((name, _), (before, after)) in PROGRESS.iter().zip(&broken) {
+            assert_eq!(broken_between(before, after), Some(*name));
+        }
+        assert_eq!(PROGRESS.len(), broken.len());
+    }
+}

@@ -1,6 +1,8 @@
 //! K4 over long runs: whatever happens, an image is the fold of the committed records, and a
 //! snapshot of it replays to the same image. The cluster judges all invariants after every event.
 
+use std::collections::BTreeSet;
+
 use kraft_model::metadata::{
     ConfigChange, ConfigOp, CreatePartitions, ElectLeaders, ElectionType, Event, Image, NewTopic,
     ReassignPartition, Record, Request, ResourceKind, Timer, TopicRef,
@@ -84,15 +86,15 @@ fn propose(cluster: &mut Cluster, dice: &mut Dice, id: TopicPartition) {
 }
 
 fn topic_request(dice: &mut Dice, name: String, id: TopicId) -> Request {
-    match dice.roll(6) {
-        0..=2 => {
+    match dice.roll(12) {
+        0..=6 => {
             let assignments =
                 (0..1 + dice.roll(3)).map(|_| nodes(&dice.replicas()).to_vec()).collect();
             let topic = NewTopic { assignments, ..new_topic(&name, id) };
             Request::CreateTopics { topics: vec![topic], validate_only: false }
         }
-        3 => Request::DeleteTopics { topics: vec![TopicRef::Name(name)] },
-        4 => {
+        7 => Request::DeleteTopics { topics: vec![TopicRef::Name(name)] },
+        8 => {
             let total = 1 + dice.roll(4) as i32;
             let topics = vec![CreatePartitions { topic: name, total, assignments: Vec::new() }];
             Request::CreatePartitions { topics, validate_only: false }
@@ -129,12 +131,28 @@ fn partition_request(dice: &mut Dice, id: TopicPartition) -> Request {
     }
 }
 
+/// States of partitions that a run must have come through, or it has shown little.
+fn states(image: &Image) -> impl Iterator<Item = &'static str> {
+    image.partitions().flat_map(|(_, partition)| {
+        let seen = [
+            (partition.leader.is_none(), "leaderless"),
+            (!partition.elr.is_empty() && partition.leader.is_some(), "eligible beside a leader"),
+            (!partition.last_known_elr.is_empty() && partition.elr.is_empty(), "last known only"),
+            (partition.recovering, "recovering"),
+            (!partition.adding.is_empty(), "reassigning"),
+            (partition.isr.len() > 2, "in sync"),
+            (partition.leader_epoch.0 > 10, "many elections"),
+        ];
+        seen.into_iter().filter(|(is_seen, _)| *is_seen).map(|(_, name)| name)
+    })
+}
+
 fn something_happens(cluster: &mut Cluster, dice: &mut Dice, runs: &mut [u128]) {
     let id = dice.broker();
     let broker = NodeId(id);
     let is_known = cluster.image().broker(broker).is_some();
     let current = incarnation(id, runs[id as usize]);
-    match dice.roll(16) {
+    match dice.roll(24) {
         0 => {
             runs[id as usize] += 1;
             let mut asked = cluster.registration(id, runs[id as usize]);
@@ -144,14 +162,14 @@ fn something_happens(cluster: &mut Cluster, dice: &mut Dice, runs: &mut [u128]) 
             cluster.step(Event::Disconnected { broker });
             cluster.send(Request::RegisterBroker(asked));
         }
-        1 | 2 if is_known => {
+        1 | 2 | 16.. if is_known => {
             cluster.beat(id, false, false);
         }
         3 if is_known => {
             cluster.beat(id, dice.roll(4) == 0, dice.roll(2) == 0);
         }
         4 => cluster.step(Event::Timeout(Timer::Session(broker))),
-        5 => cluster.step(Event::PeerGone { broker, incarnation: current }),
+        5 if dice.roll(2) == 0 => cluster.step(Event::PeerGone { broker, incarnation: current }),
         6 => cluster.step(Event::Connected { broker, incarnation: current }),
         7 => cluster.step(Event::Timeout(
             [Timer::Balance, Timer::UncleanSweep, Timer::SuspicionWindow][dice.roll(3) as usize],
@@ -192,6 +210,7 @@ fn something_happens(cluster: &mut Cluster, dice: &mut Dice, runs: &mut [u128]) 
 
 #[test]
 fn an_image_is_the_fold_of_the_log_and_its_snapshot_is_the_same_image() {
+    let mut seen = BTreeSet::new();
     for seed in 0..20 {
         let mut dice = Dice(seed);
         let mut cluster = Cluster::new();
@@ -200,6 +219,7 @@ fn an_image_is_the_fold_of_the_log_and_its_snapshot_is_the_same_image() {
         for moment in 0..400 {
             cluster.entropy = dice.roll(u64::MAX);
             something_happens(&mut cluster, &mut dice, &mut runs);
+            seen.extend(states(cluster.image()));
             if moment % 20 == 0 {
                 let committed = cluster.controller.committed();
                 let prefix = &cluster.log[..committed.end.0 as usize];
@@ -209,8 +229,8 @@ fn an_image_is_the_fold_of_the_log_and_its_snapshot_is_the_same_image() {
                 assert_eq!(snapshot.as_ref(), Ok(committed), "seed {seed}");
             }
         }
-        assert!(cluster.image().topics.values().any(|topic| !topic.partitions.is_empty()));
     }
+    assert_eq!(seen.len(), 7, "{seen:?}");
 }
 
 #[test]

@@ -100,3 +100,21 @@ fn a_session_outlives_a_change_of_controllers() {
     cluster.is(Some(2), &[2], &[1], &[]);
     assert_eq!(cluster.image().topic(TOPIC).map(|topic| topic.partitions.len()), Some(1));
 }
+
+#[test]
+fn a_record_of_the_quorums_own_moves_the_next_offset_on() {
+    let mut cluster = Cluster::with_topic(1);
+    cluster.log.push(None);
+    cluster.commit();
+    assert!(matches!(cluster.ask(create("a", TopicId(1))), Response::CreateTopics(_)));
+}
+
+#[test]
+fn leading_again_without_a_loss_in_between_fails_what_waits_all_the_same() {
+    let mut cluster = Cluster::with_topic(1);
+    let id = cluster.send(create("a", TopicId(1)));
+    let next = cluster.controller.committed().end;
+    cluster.step(Event::Lead { epoch: kraft_model::Epoch(9), next });
+    assert_eq!(cluster.reply(id), Some(&Response::NotController { leader: None }));
+    assert!(cluster.controller.is_active() && cluster.image().topic_named("a").is_none());
+}

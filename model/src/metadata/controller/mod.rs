@@ -148,6 +148,8 @@ impl<R: Rules> Controller<R> {
         self.committed.end = self.committed.end.max(end);
         fx.push(Effect::Published(self.committed.end));
         if let Some(active) = &mut self.active {
+            // The quorum may have put a record of its own at the end of the log.
+            active.latest.end = active.latest.end.max(self.committed.end);
             active.release(self.committed.end, fx);
         }
     }
@@ -165,6 +167,7 @@ impl<R: Rules> Controller<R> {
 
     /// K3. What earlier leaders have appended is committed by now, and so in the committed image.
     fn lead(&mut self, next: Offset, fx: &mut Effects) {
+        self.lost_leadership(fx);
         if next < self.committed.end {
             fx.push(Effect::Violation("a new leader's log ends below what is committed"));
             return;
