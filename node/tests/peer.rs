@@ -9,7 +9,7 @@ use kraft_model::raft::{self, FetchOutcome, FetchResponse};
 use kraft_model::{ClusterId, DirectoryId, Epoch, Incarnation, NodeId, Offset};
 use kraft_node::config::Roles;
 use kraft_node::peer::{
-    Admit, Cause, LinkError, LinkEvent, Links, LocalPeer, Message, PREFACE, Timing,
+    Admit, Cause, Hello, LinkError, LinkEvent, Links, LocalPeer, Message, PREFACE, Timing, cbor,
 };
 use kraft_node::storage::Records;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -271,6 +271,60 @@ async fn a_handshake_that_trickles_in_is_given_up() {
     let node = start(1, anybody(), quick()).await;
     let whole = [&PREFACE[..], &[0, 0, 0, 100, 1]].concat();
     assert_eq!(closed_after(&node, &whole).await, b"");
+}
+
+/// A frame written by hand.
+fn frame(kind: u8, header: &[u8], attachments: &[u8]) -> Vec<u8> {
+    let length = (header.len() as u32).to_be_bytes();
+    let total = (10 + header.len() + attachments.len()) as u32;
+    let crc = crc32c::crc32c(&[&[1, kind], &length[..], header].concat());
+    [&total.to_be_bytes()[..], &[1, kind], &crc.to_be_bytes(), &length, header, attachments]
+        .concat()
+}
+
+/// What a node says from the preface to the end of the handshake, without waiting for answers.
+fn whole_handshake() -> Vec<u8> {
+    let hello = Hello {
+        cluster: ClusterId(77),
+        node: NodeId(9),
+        directory: DirectoryId(9),
+        controller: false,
+        broker: true,
+        incarnation: Incarnation(9),
+        versions: (1, 3),
+        endpoint: ("127.0.0.1".to_owned(), 1),
+        probe: false,
+    };
+    let none = Vec::<u32>::new();
+    let hello = cbor::encode(&(&none, hello)).expect("plain types");
+    let ready = cbor::encode(&(&none, ())).expect("plain types");
+    [&PREFACE[..], &frame(1, &hello, b""), &frame(3, &ready, b"")].concat()
+}
+
+#[tokio::test]
+async fn a_link_that_breaks_the_protocol_is_closed_with_the_reason() {
+    let mut node = start(1, anybody(), quick()).await;
+    let deep = frame(16, &[0x81; 200_000], b"");
+    let unclaimed = frame(23, &[0x82, 0x80, 0xf6], b"bytes");
+    let overstated = frame(23, &[0x82, 0x81, 0x18, 99, 0xf6], b"bytes");
+    let second_hello = whole_handshake().split_off(PREFACE.len());
+    let cases: [(Vec<u8>, &str); 6] = [
+        (u32::MAX.to_be_bytes().to_vec(), "4294967295 bytes; the limit is"),
+        ([0, 0, 0, 99, 1, 23, 0, 0, 0, 0, 0, 0, 1, 0].to_vec(), "header of 256 bytes"),
+        (deep, "nested deeper than 16 levels"),
+        (unclaimed, "do not add up to the 5 bytes"),
+        (overstated, "do not add up to the 5 bytes"),
+        (second_hello, "Hello is not expected here"),
+    ];
+    for (bytes, expected) in cases {
+        closed_after(&node, &[whole_handshake(), bytes].concat()).await;
+        assert_eq!(node.up().await.1, Incarnation(9));
+        let Cause::Protocol(reason) = node.down().await else { panic!("{expected}") };
+        assert!(reason.contains(expected), "no '{expected}' in: {reason}");
+        // Nothing listens where this peer said that it could be reached.
+        let gone = LinkEvent::Gone { peer: NodeId(9), incarnation: Incarnation(9) };
+        assert_eq!(node.next().await, gone);
+    }
 }
 
 #[tokio::test]

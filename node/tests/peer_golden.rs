@@ -283,6 +283,12 @@ fn a_record_of_a_newer_release_names_what_it_needs() {
     assert!(error(&[0x83, 0x18, 99, 0, 0xf6]).contains("a metadata.version above 25"));
     assert!(error(&[0x83, 20, 1, 0xf6]).contains("version 1 of metadata record kind 20"));
     assert!(matches!(record::decode(&[0x83, 20, 0, 1]), Err(RecordError::Body { kind: 20, .. })));
+    let change = record::encode(&Record::PartitionChange(PartitionChange::default()));
+    let mut change = change.expect("a record of ours").to_vec();
+    let leader = change.len() - 7;
+    assert_eq!(change[leader], 0x21, "-2: the leader stays");
+    change[leader] = 0x22;
+    assert!(matches!(record::decode(&change), Err(RecordError::Leader(-3))));
     assert!(matches!(record::decode(b"junk"), Err(RecordError::Form(_))));
 }
 

@@ -37,30 +37,55 @@ pub(super) async fn look(
     incarnation: Incarnation,
     patience: Duration,
 ) -> Verdict {
-    let mut refusals = 0;
+    let mut evidence = Evidence::of(incarnation);
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             tokio::time::sleep(APART).await;
         }
-        match tokio::time::timeout(patience, ask(local, peer, endpoint)).await {
-            Ok(Answer::Incarnation(found)) if found == incarnation => return Verdict::Alive,
-            Ok(Answer::Incarnation(_)) => return Verdict::Gone,
-            Ok(Answer::Refused) => refusals += 1,
-            // A process that dies with our connection in its backlog: ask again.
-            Ok(Answer::Broken) => refusals = 0,
-            Ok(Answer::Unreachable) | Err(_) => return Verdict::Silent,
-        }
-        if refusals == 2 {
-            return Verdict::Gone;
+        let answer = tokio::time::timeout(patience, ask(local, peer, endpoint)).await;
+        if let Some(verdict) = evidence.weigh(answer.unwrap_or(Answer::Unreachable)) {
+            return verdict;
         }
     }
     Verdict::Silent
+}
+
+/// What the attempts so far have shown about an incarnation.
+struct Evidence {
+    incarnation: Incarnation,
+    /// In a row.
+    refusals: u32,
+}
+
+impl Evidence {
+    fn of(incarnation: Incarnation) -> Evidence {
+        Evidence { incarnation, refusals: 0 }
+    }
+
+    /// `None`: ask again.
+    fn weigh(&mut self, answer: Answer) -> Option<Verdict> {
+        match answer {
+            Answer::Incarnation(found) if found == self.incarnation => Some(Verdict::Alive),
+            Answer::Incarnation(_) => Some(Verdict::Gone),
+            Answer::Refused => {
+                self.refusals += 1;
+                (self.refusals == 2).then_some(Verdict::Gone)
+            }
+            // A process that dies with our connection in its backlog, perhaps.
+            Answer::Broken => {
+                self.refusals = 0;
+                None
+            }
+            Answer::Unreachable => Some(Verdict::Silent),
+        }
+    }
 }
 
 enum Answer {
     Incarnation(Incarnation),
     /// Every address of the endpoint refused.
     Refused,
+    /// No route, no address, or no answer in time.
     Unreachable,
     /// Connected, but no Hello of this node came back.
     Broken,
@@ -75,5 +100,56 @@ async fn ask(local: &LocalPeer, peer: NodeId, (host, port): &(String, u16)) -> A
     match handshake::greet(stream, local, peer, true, |_| Ok(())).await {
         Ok((_, hello)) => Answer::Incarnation(hello.incarnation),
         Err(_) => Answer::Broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: Incarnation = Incarnation(1);
+    const SAME: Answer = Answer::Incarnation(ASKED);
+    const OTHER: Answer = Answer::Incarnation(Incarnation(2));
+
+    /// The verdict that the last of these answers, and none before it, brings.
+    fn verdict<const N: usize>(answers: [Answer; N]) -> Option<Verdict> {
+        let mut evidence = Evidence::of(ASKED);
+        let mut verdicts = answers.map(|answer| evidence.weigh(answer));
+        let (last, earlier) = verdicts.split_last_mut().expect("at least one answer");
+        assert!(earlier.iter().all(Option::is_none), "judged too early");
+        *last
+    }
+
+    #[test]
+    fn only_two_refusals_in_a_row_or_another_incarnation_are_evidence() {
+        use Answer::{Broken, Refused, Unreachable};
+        assert_eq!(verdict([Refused, Refused]), Some(Verdict::Gone));
+        assert_eq!(verdict([OTHER]), Some(Verdict::Gone));
+        assert_eq!(verdict([Broken, Refused, Refused]), Some(Verdict::Gone));
+        assert_eq!(verdict([SAME]), Some(Verdict::Alive));
+        assert_eq!(verdict([Refused, SAME]), Some(Verdict::Alive));
+        assert_eq!(verdict([Unreachable]), Some(Verdict::Silent));
+        assert_eq!(verdict([Refused, Unreachable]), Some(Verdict::Silent));
+        assert_eq!(verdict([Refused, Broken, Refused]), None);
+    }
+
+    #[tokio::test]
+    async fn two_refusals_lie_apart() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        drop(listener);
+        let local = LocalPeer {
+            cluster: kraft_model::ClusterId(1),
+            node: NodeId(1),
+            directory: kraft_model::DirectoryId(1),
+            roles: crate::config::Roles { controller: true, broker: true },
+            incarnation: Incarnation(9),
+            endpoint: ("127.0.0.1".to_owned(), 1),
+        };
+        let started = std::time::Instant::now();
+        let endpoint = ("127.0.0.1".to_owned(), port);
+        let verdict = look(&local, NodeId(2), &endpoint, ASKED, Duration::from_secs(9)).await;
+        assert_eq!(verdict, Verdict::Gone);
+        assert!(started.elapsed() >= APART);
     }
 }

@@ -125,6 +125,8 @@ struct Shared {
 }
 
 impl Links {
+    /// `local.endpoint` is what peers will dial back, so bind the listener first.
+    ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(
@@ -196,7 +198,8 @@ impl Links {
         });
     }
 
-    /// Ends all links and takes no more; what is queued is still written.
+    /// Ends all links and takes no more. What is queued is still written; a link's
+    /// [`LinkEvent::Down`] tells that it was.
     pub fn close(&self) {
         self.shared.table().close();
     }

@@ -29,6 +29,8 @@ pub enum RecordError {
         #[source]
         source: CborError,
     },
+    #[error("a change of partition names {0} as its leader, which is no node's id")]
+    Leader(i32),
     #[error("not a metadata record")]
     Form(#[source] CborError),
     #[error(
@@ -137,7 +139,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
         }
         3 => Record::Partition(body(kind, bytes)?),
         4 => Record::Config(body(kind, bytes)?),
-        5 => Record::PartitionChange(change(body(kind, bytes)?)),
+        5 => Record::PartitionChange(change(body(kind, bytes)?)?),
         9 => {
             let (id,) = body(kind, bytes)?;
             Record::RemoveTopic { id }
@@ -189,13 +191,24 @@ fn change_body(change: &PartitionChange) -> ChangeBody {
     ChangeBody { id, replicas, isr, removing, adding, leader, recovering, elr, last_known_elr }
 }
 
-fn change(body: ChangeBody) -> PartitionChange {
+fn change(body: ChangeBody) -> Result<PartitionChange, RecordError> {
     let ChangeBody { id, replicas, isr, removing, adding, leader, recovering, elr, last_known_elr } =
         body;
     let leader = match leader {
         LEADER_UNCHANGED => None,
-        id if id < 0 => Some(None),
-        id => Some(Some(NodeId(id))),
+        NO_LEADER => Some(None),
+        id if id >= 0 => Some(Some(NodeId(id))),
+        other => return Err(RecordError::Leader(other)),
     };
-    PartitionChange { id, replicas, isr, removing, adding, leader, recovering, elr, last_known_elr }
+    Ok(PartitionChange {
+        id,
+        replicas,
+        isr,
+        removing,
+        adding,
+        leader,
+        recovering,
+        elr,
+        last_known_elr,
+    })
 }
