@@ -33,6 +33,9 @@ pub enum RequestError {
     Version { api: &'static str, version: i16, min: i16, max: i16 },
     #[error("{api} version {version} does not have its form")]
     Shape { api: &'static str, version: i16, source: SchemaError },
+    /// A tagged field whose declared size is not its size.
+    #[error("{api} version {version} has two readings")]
+    Ambiguous { api: &'static str, version: i16 },
     #[error("{api} version {version} cannot be decoded")]
     Decode { api: &'static str, version: i16, source: ProtoError },
 }
@@ -62,8 +65,13 @@ impl Start {
         (self.api.min..=self.api.max).contains(&self.version)
     }
 
-    /// Walks over the whole frame and counts its elements.
-    fn walk(&self, frame: &[u8]) -> Result<usize, SchemaError> {
+    /// Walks over the whole frame: how many elements it has, and how many bytes follow.
+    fn walk(&self, frame: &[u8]) -> Result<(usize, usize), RequestError> {
+        let (api, version) = (self.api.name, self.version);
+        self.walked(frame).map_err(|source| RequestError::Shape { api, version, source })
+    }
+
+    fn walked(&self, frame: &[u8]) -> Result<(usize, usize), SchemaError> {
         let flexible = self.version >= self.api.schema.flexible_from;
         let after_fixed = frame.get(8..).unwrap_or_default();
         // The client id stays in the old encoding even where the header has tagged fields.
@@ -72,7 +80,7 @@ impl Start {
         let mut rest = Walk::new(client_id.left(), self.version, flexible);
         rest.fields(&[])?;
         rest.fields(self.api.schema.fields)?;
-        Ok(rest.items())
+        Ok((rest.items(), rest.left().len()))
     }
 }
 
@@ -98,15 +106,15 @@ pub fn decode_request(frame: &mut Bytes) -> Result<ClientRequest, RequestError> 
         let (api, min, max) = (api.name, api.min, api.max);
         return Err(RequestError::Version { api, version, min, max });
     }
-    let items = start.walk(frame).map_err(|source| RequestError::Shape {
-        api: api.name,
-        version,
-        source,
-    })?;
+    let (items, left) = start.walk(frame)?;
     let undecodable = |source| RequestError::Decode { api: api.name, version, source };
     let header_version = if version >= api.schema.flexible_from { 2 } else { 1 };
     let header = RequestHeader::decode(frame, header_version).map_err(undecodable)?;
     let body = Request::decode(api.key, frame, version).map_err(undecodable)?;
+    // What was walked over must be what was decoded, or the walk has bounded nothing.
+    if frame.len() != left {
+        return Err(RequestError::Ambiguous { api: api.name, version });
+    }
     let client_id = header.client_id.map(|id| id.to_string());
     Ok(ClientRequest { correlation_id, client_id, version, body, items })
 }
@@ -117,11 +125,6 @@ pub fn decoded_bytes(frame: &[u8]) -> Result<usize, RequestError> {
     if !start.is_served() {
         return Ok(0);
     }
-    let Start { api, version, .. } = start;
-    let items = start.walk(frame).map_err(|source| RequestError::Shape {
-        api: api.name,
-        version,
-        source,
-    })?;
+    let (items, _) = start.walk(frame)?;
     Ok(items * crate::limits::REQUEST_ITEM_BYTES)
 }

@@ -19,7 +19,7 @@ type Outcomes = BTreeMap<String, Vec<(i32, Result<(), Refusal>)>>;
 pub async fn handle<B: Backend>(
     context: &Context<B>,
     request: ElectLeadersRequest,
-    _version: i16,
+    version: i16,
 ) -> ElectLeadersResponse {
     let mut outcomes = Outcomes::new();
     let partitions = request.topic_partitions.as_ref().map(|topics| {
@@ -43,7 +43,7 @@ pub async fn handle<B: Backend>(
                     .with_error_code(ErrorCode::InvalidRequest.code());
             }
         };
-        let everywhere = partitions.is_none();
+        let named = partitions.clone();
         // Named before the election: a topic that is deleted meanwhile keeps its name here.
         let image = context.backend.image();
         let asked = Request::ElectLeaders(ElectLeaders { kind, partitions });
@@ -52,10 +52,16 @@ pub async fn handle<B: Backend>(
             Ok(results) => {
                 for (id, result) in results {
                     // Who asks for all partitions wants to hear of elections only.
-                    if everywhere && result == Err(ErrorCode::ElectionNotNeeded) {
+                    if named.is_none() && result == Err(ErrorCode::ElectionNotNeeded) {
                         continue;
                     }
                     record(&mut outcomes, name(&image, id), id.partition, result);
+                }
+            }
+            // Version 0 has no error of the whole request.
+            Err(refusal) if version == 0 => {
+                for id in named.unwrap_or_default() {
+                    record(&mut outcomes, name(&image, id), id.partition, Err(refusal.code));
                 }
             }
             Err(refusal) => {

@@ -15,6 +15,8 @@ use crate::kafka::backend::{Backend, ListOffset, ListedOffset};
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
+/// The first version that returns the leader epoch (KIP-320).
+const EPOCH_VERSION: i16 = 4;
 /// The first version that may ask for the largest timestamp (KIP-734).
 const MAX_TIMESTAMP_VERSION: i16 = 7;
 
@@ -26,7 +28,7 @@ pub async fn handle<B: Backend>(
     let topics = request.topics.iter().map(|topic| async {
         let partitions = topic.partitions.iter().map(|wanted| async {
             let found = list(context, &topic.name, wanted, version).await;
-            answer(wanted.partition_index, found)
+            answer(wanted.partition_index, found, version)
         });
         ListOffsetsTopicResponse::default()
             .with_name(topic.name.clone())
@@ -66,14 +68,21 @@ pub fn partition<B: Backend>(
     if exists { Ok(partition) } else { Err(ErrorCode::UnknownTopicOrPartition) }
 }
 
-fn answer(index: i32, found: Result<ListedOffset, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn answer(
+    index: i32,
+    found: Result<ListedOffset, ErrorCode>,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
     let answer = ListOffsetsPartitionResponse::default().with_partition_index(index);
     match found {
-        Ok(listed) => answer
-            .with_error_code(NONE)
-            .with_offset(listed.offset)
-            .with_timestamp(listed.timestamp)
-            .with_leader_epoch(listed.leader_epoch.0),
+        Ok(listed) => {
+            let epoch = if version >= EPOCH_VERSION { listed.leader_epoch.0 } else { -1 };
+            answer
+                .with_error_code(NONE)
+                .with_offset(listed.offset)
+                .with_timestamp(listed.timestamp)
+                .with_leader_epoch(epoch)
+        }
         Err(error) => answer
             .with_error_code(error.code())
             .with_offset(-1)
