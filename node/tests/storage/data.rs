@@ -5,7 +5,9 @@ use kraft_model::replica::DataLog;
 use kraft_model::{LeaderEpoch, Offset, TopicId};
 use kraft_node::storage::{OpenState, PartitionLog, StorageError};
 
-use crate::support::{Home, TOPIC, append, bases, batch, from_producer, open_files, small};
+use crate::support::{
+    Home, TOPIC, append, bases, batch, directory, from_producer, open_files, small,
+};
 
 #[test]
 fn a_read_gives_whole_batches_from_the_one_that_holds_the_offset_and_none_above_the_bound() {
@@ -213,7 +215,7 @@ fn a_directory_of_another_topic_is_refused_and_untouched() {
 
 #[test]
 fn a_thousand_empty_partitions_cost_two_names_each_and_no_open_file() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     let files = open_files(100);
     let logs: Vec<_> = (0..1000)
         .map(|i| {
@@ -228,7 +230,7 @@ fn a_thousand_empty_partitions_cost_two_names_each_and_no_open_file() {
 
 #[test]
 fn open_files_stay_bounded_while_many_partitions_are_written_and_read() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     let files = open_files(10);
     let mut logs: Vec<_> = (0..50)
         .map(|i| {

@@ -9,13 +9,13 @@ use kraft_node::storage::{
     LogConfig, MetadataLog, MetadataRecovery, Records, StorageError, records,
 };
 
-use crate::support::files;
+use crate::support::{directory, files};
 
 struct Home(tempfile::TempDir);
 
 impl Home {
     fn new() -> Home {
-        Home(tempfile::tempdir().unwrap())
+        Home(directory())
     }
 
     fn dir(&self) -> PathBuf {
