@@ -11,6 +11,7 @@
 
 mod explore;
 mod fingerprints;
+pub mod replica;
 mod search;
 mod story;
 

@@ -3,7 +3,8 @@
 //! All of it is promised while fewer than min.insync.replicas replicas lose data that was not
 //! flushed, and no unclean election was asked for.
 
-use crate::metadata::{Brokers, Partition};
+use crate::metadata::Partition;
+use crate::metadata::partition::Brokers;
 use crate::{NodeId, Offset};
 
 /// A replica as a judge sees it.
@@ -37,9 +38,9 @@ pub fn shows_the_same<H: Held>(
     replica: &H,
     shown: impl IntoIterator<Item = (Offset, H::Record)>,
 ) -> bool {
-    let mut visible = shown.into_iter().filter(|(offset, _)| {
-        (replica.start()..replica.high_watermark()).contains(offset)
-    });
+    let mut visible = shown
+        .into_iter()
+        .filter(|(offset, _)| (replica.start()..replica.high_watermark()).contains(offset));
     visible.all(|(offset, record)| replica.record(offset).as_ref() == Some(&record))
 }
 
@@ -144,7 +145,8 @@ mod tests {
                 None
             }
         }
-        let isr = |id| Partition { isr: [NodeId(id)].into_iter().collect(), ..Partition::default() };
+        let isr =
+            |id| Partition { isr: [NodeId(id)].into_iter().collect(), ..Partition::default() };
         assert!(isr_is_active(&isr(0), &OneFenced));
         assert!(!isr_is_active(&isr(1), &OneFenced));
     }

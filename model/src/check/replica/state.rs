@@ -4,13 +4,11 @@
 use crate::inline::InlineVec;
 use crate::invariant::replica::Held;
 use crate::log::Log;
-use crate::metadata::{
-    AlterPartitionResult, AlteredPartition, Brokers, Cause, Election, Partition, Policy, alter,
-    change,
-};
+use crate::metadata::partition::{Brokers, Cause, Election, Policy, alter, change};
+use crate::metadata::{AlterPartitionResult, AlteredPartition, Partition};
 use crate::replica::small_log::{SmallBatch, SmallLog, SmallRecord};
-use crate::replica::{Fetch, Fetched, Replica, View};
-use crate::{BrokerEpoch, ErrorCode, NodeId, Offset, Rules, TopicPartition};
+use crate::replica::{DataLog, Fetch, Fetched, Replica, View};
+use crate::{BrokerEpoch, ErrorCode, NodeId, Offset, TopicPartition};
 
 use crate::check::Mutated;
 
@@ -50,8 +48,9 @@ pub enum Stop {
     Lossy,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Exchange {
+    #[default]
     Idle,
     Asked(Fetch),
     Answered(Fetched<SmallBatch>),
@@ -79,6 +78,7 @@ pub struct History {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Left {
     pub appends: u8,
+    pub resends: u8,
     pub fences: u8,
     pub silences: u8,
     pub clean_stops: u8,
@@ -210,7 +210,8 @@ impl Controller {
 
 impl Broker {
     pub fn new(index: usize, rules: Mutated) -> Broker {
-        Broker { stop: None, replica: fresh(index, rules, Offset::ZERO, &SmallLog::default()), log: SmallLog::default() }
+        let log = SmallLog::default();
+        Broker { stop: None, replica: fresh(index, rules, Offset::ZERO, &log), log }
     }
 
     pub fn is_up(&self) -> bool {
@@ -225,7 +226,6 @@ impl Broker {
 }
 
 fn fresh(index: usize, rules: Mutated, high_watermark: Offset, log: &SmallLog) -> Replica<Mutated> {
-    use crate::replica::DataLog;
     let producers = log.producers_at(log.end());
     Replica::new(rules, TopicPartition::default(), node(index), high_watermark, producers)
 }
@@ -261,11 +261,4 @@ impl History {
     pub fn shown(&self) -> impl Iterator<Item = (Offset, SmallRecord)> + '_ {
         (0..).map(Offset).zip(self.shown.iter().copied())
     }
-}
-
-/// The guard's mutation is in the rules; nothing else reads them here.
-pub fn rules_of(guard: Option<crate::Guard>) -> Mutated {
-    let rules = Mutated(guard);
-    debug_assert!(guard.is_none_or(|guard| !rules.holds(guard)));
-    rules
 }

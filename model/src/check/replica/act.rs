@@ -1,0 +1,437 @@
+//! Everything that can happen next, and what it does.
+
+use crate::log::{Extent, Log};
+use crate::replica::small_log::SmallBatch;
+use crate::replica::{Acks, Effect, Effects, Event, Fetch, FetchOutcome, Fetched, Timer};
+use crate::Offset;
+
+use super::config::ReplicaModel;
+use super::state::{
+    Alteration, BROKERS, Broker, Controller, Exchange, History, State, Stop, node,
+};
+use super::unflushed;
+
+/// One step. Brokers are named by their index.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Action {
+    /// A client sends the next record with acks=all to a broker that takes itself for the leader.
+    Append {
+        leader: u8,
+    },
+    /// The producer did not hear, or does not believe it, and sends its last record again.
+    Resend {
+        leader: u8,
+    },
+    /// The broker replays the metadata up to now.
+    Replay {
+        broker: u8,
+    },
+    /// The leader answers a fetch that has arrived.
+    Serve {
+        follower: u8,
+        leader: u8,
+    },
+    /// The follower takes in the answer.
+    Take {
+        follower: u8,
+        leader: u8,
+    },
+    /// The answer, or a request that nobody waits for any more, is lost.
+    LoseFetch {
+        follower: u8,
+        leader: u8,
+    },
+    /// The controller decides on an AlterPartition that has arrived.
+    Decide {
+        leader: u8,
+    },
+    Learn {
+        leader: u8,
+    },
+    /// The answer, or a request that nobody waits for any more, is lost.
+    LoseAlter {
+        leader: u8,
+    },
+    /// A leader that was refused asks again.
+    RetryAlter {
+        leader: u8,
+    },
+    /// A leader finds a follower silent.
+    Silent {
+        leader: u8,
+        follower: u8,
+    },
+    Flush {
+        broker: u8,
+    },
+    Fence {
+        broker: u8,
+    },
+    Unfence {
+        broker: u8,
+    },
+    Stop {
+        broker: u8,
+    },
+    /// Power fails; so many unflushed records are on the disk all the same.
+    Crash {
+        broker: u8,
+        kept: u8,
+    },
+    Restart {
+        broker: u8,
+    },
+}
+
+impl ReplicaModel {
+    pub(super) fn initial(&self) -> State {
+        let rules = self.rules;
+        let mut state = State {
+            brokers: std::array::from_fn(|index| Broker::new(index, rules)),
+            controller: Controller::new(),
+            fetches: Default::default(),
+            alters: [Alteration::Idle; BROKERS],
+            history: History::default(),
+            left: self.left,
+        };
+        (0..BROKERS).for_each(|index| self.replay(&mut state, index));
+        self.send_what_waits(&mut state);
+        state
+    }
+
+    pub(super) fn list_actions(&self, state: &State, all: &mut Vec<Action>) {
+        for (index, broker) in (0..).zip(&state.brokers) {
+            self.list_controller_actions(state, index, all);
+            if broker.is_up() {
+                self.list_broker_actions(state, index, broker, all);
+            } else {
+                all.push(Action::Restart { broker: index });
+            }
+            for leader in 0..BROKERS as u8 {
+                self.list_fetch_actions(state, index, leader, all);
+            }
+            self.list_alter_actions(state, index, all);
+        }
+        all.retain(|&action| self.stays_within_epochs(state, action));
+    }
+
+    fn list_controller_actions(&self, state: &State, index: u8, all: &mut Vec<Action>) {
+        let is_fenced = state.controller.registrations[usize::from(index)].fenced;
+        if !is_fenced && state.left.fences > 0 {
+            all.push(Action::Fence { broker: index });
+        }
+        if is_fenced && state.brokers[usize::from(index)].is_up() {
+            all.push(Action::Unfence { broker: index });
+        }
+    }
+
+    fn list_broker_actions(
+        &self,
+        state: &State,
+        index: u8,
+        broker: &Broker,
+        all: &mut Vec<Action>,
+    ) {
+        let left = &state.left;
+        if broker.replica.is_leader() {
+            if left.appends > 0 {
+                all.push(Action::Append { leader: index });
+            }
+            if left.resends > 0 && left.appends < self.left.appends {
+                all.push(Action::Resend { leader: index });
+            }
+            for follower in (0..BROKERS as u8).filter(|&one| one != index && left.silences > 0) {
+                if broker.replica.isr().contains(&node(usize::from(follower))) {
+                    all.push(Action::Silent { leader: index, follower });
+                }
+            }
+            if broker.replica.is_rolled_back() {
+                all.push(Action::RetryAlter { leader: index });
+            }
+        }
+        if *broker.replica.view() != state.controller.view(self.flush) {
+            all.push(Action::Replay { broker: index });
+        }
+        if self.flush && unflushed(broker) > 0 {
+            all.push(Action::Flush { broker: index });
+        }
+        if left.clean_stops > 0 {
+            all.push(Action::Stop { broker: index });
+        }
+        if left.lossy_stops > 0 {
+            all.extend((0..=unflushed(broker)).map(|kept| Action::Crash { broker: index, kept }));
+        }
+    }
+
+    fn list_fetch_actions(&self, state: &State, follower: u8, leader: u8, all: &mut Vec<Action>) {
+        match &state.fetches[usize::from(follower)][usize::from(leader)] {
+            Exchange::Idle => {}
+            Exchange::Asked(fetch) => {
+                if state.brokers[usize::from(leader)].is_up() {
+                    all.push(Action::Serve { follower, leader });
+                }
+                if !self.is_wanted(state, fetch, leader) {
+                    all.push(Action::LoseFetch { follower, leader });
+                }
+            }
+            Exchange::Answered(_) => {
+                all.push(Action::Take { follower, leader });
+                all.push(Action::LoseFetch { follower, leader });
+            }
+        }
+    }
+
+    fn list_alter_actions(&self, state: &State, leader: u8, all: &mut Vec<Action>) {
+        match &state.alters[usize::from(leader)] {
+            Alteration::Idle => {}
+            Alteration::Asked { asked, .. } => {
+                all.push(Action::Decide { leader });
+                let broker = &state.brokers[usize::from(leader)];
+                if broker.replica.wanted_alteration() != Some(*asked) {
+                    all.push(Action::LoseAlter { leader });
+                }
+            }
+            Alteration::Answered { .. } => {
+                all.push(Action::Learn { leader });
+                all.push(Action::LoseAlter { leader });
+            }
+        }
+    }
+
+    /// The bound on leader epochs: what would begin another one does not happen.
+    fn stays_within_epochs(&self, state: &State, action: Action) -> bool {
+        let mut controller = state.controller;
+        match action {
+            Action::Fence { broker } => controller.fence(usize::from(broker), self.rules),
+            Action::Unfence { broker } => controller.unfence(usize::from(broker), self.rules),
+            Action::Restart { broker } => {
+                let index = usize::from(broker);
+                let stop = state.brokers[index].stop.unwrap_or(Stop::Clean);
+                controller.register(index, stop, self.rules);
+            }
+            _ => return true,
+        }
+        controller.partition.leader_epoch <= self.max_leader_epoch
+    }
+
+    pub(super) fn act(&self, state: &mut State, action: Action) {
+        match action {
+            Action::Append { leader } => self.append(state, usize::from(leader)),
+            Action::Resend { leader } => self.resend(state, usize::from(leader)),
+            Action::Replay { broker } => self.replay(state, usize::from(broker)),
+            Action::Serve { follower, leader } => {
+                self.serve(state, usize::from(follower), usize::from(leader));
+            }
+            Action::Take { follower, leader } => {
+                self.take(state, usize::from(follower), usize::from(leader));
+            }
+            Action::LoseFetch { follower, leader } => {
+                state.fetches[usize::from(follower)][usize::from(leader)] = Exchange::Idle;
+            }
+            Action::Decide { leader } => self.decide(state, usize::from(leader)),
+            Action::Learn { leader } => self.learn(state, usize::from(leader)),
+            Action::LoseAlter { leader } => state.alters[usize::from(leader)] = Alteration::Idle,
+            Action::RetryAlter { leader } => {
+                self.step(state, usize::from(leader), Event::Timeout(Timer::AlterRetry));
+            }
+            Action::Silent { leader, follower } => {
+                self.find_silent(state, usize::from(leader), usize::from(follower));
+            }
+            Action::Flush { broker } => {
+                let index = usize::from(broker);
+                state.brokers[index].log.flush();
+                let end = state.brokers[index].log.end();
+                self.step(state, index, Event::Flushed(end));
+            }
+            Action::Fence { broker } => {
+                state.left.fences -= 1;
+                state.controller.fence(usize::from(broker), self.rules);
+            }
+            Action::Unfence { broker } => {
+                state.controller.unfence(usize::from(broker), self.rules);
+            }
+            Action::Stop { broker } => {
+                state.left.clean_stops -= 1;
+                state.brokers[usize::from(broker)].log.flush();
+                self.go_down(state, usize::from(broker), Stop::Clean);
+            }
+            Action::Crash { broker, kept } => {
+                state.left.lossy_stops -= 1;
+                state.brokers[usize::from(broker)].log.lose_tail(kept);
+                self.go_down(state, usize::from(broker), Stop::Lossy);
+            }
+            Action::Restart { broker } => self.restart(state, usize::from(broker)),
+        }
+    }
+
+    /// Every record is of one producer if the model has one that resends.
+    fn batch(&self, value: u8) -> SmallBatch {
+        SmallBatch::new(value, (self.left.resends > 0).then_some((1, value)))
+    }
+
+    fn append(&self, state: &mut State, leader: usize) {
+        let value = self.left.appends - state.left.appends;
+        state.left.appends -= 1;
+        let (request, batch) = (u64::from(value), self.batch(value));
+        self.step(state, leader, Event::Append { request, batch, acks: Acks::All });
+    }
+
+    fn resend(&self, state: &mut State, leader: usize) {
+        let value = self.left.appends - state.left.appends - 1;
+        state.left.resends -= 1;
+        let (request, batch) = (u64::from(value), self.batch(value));
+        self.step(state, leader, Event::Append { request, batch, acks: Acks::All });
+    }
+
+    fn replay(&self, state: &mut State, index: usize) {
+        let view = state.controller.view(self.flush);
+        self.step(state, index, Event::View(Box::new(view)));
+    }
+
+    fn serve(&self, state: &mut State, follower: usize, leader: usize) {
+        let Exchange::Asked(fetch) = state.fetches[follower][leader] else { return };
+        let effects = self.step(state, leader, Event::Fetch(fetch));
+        let answered = effects.into_iter().find_map(|effect| match effect {
+            Effect::Answer { outcome, .. } => Some(outcome),
+            _ => None,
+        });
+        let Some(outcome) = answered else { return };
+        let log = &state.brokers[leader].log;
+        let outcome = match outcome {
+            FetchOutcome::Records { records, high_watermark, log_start } => {
+                let records = log.read(records);
+                FetchOutcome::Records { records, high_watermark, log_start }
+            }
+            FetchOutcome::Diverging(end) => FetchOutcome::Diverging(end),
+            FetchOutcome::OutOfRange { log_start, end } => {
+                FetchOutcome::OutOfRange { log_start, end }
+            }
+            FetchOutcome::Refused(error) => FetchOutcome::Refused(error),
+        };
+        let known = state.brokers[follower].replica.high_watermark();
+        if says_something(&outcome, known) {
+            let answer = Fetched { position: fetch.position, outcome };
+            state.fetches[follower][leader] = Exchange::Answered(answer);
+        } else if !self.is_wanted(state, &fetch, leader as u8) {
+            state.fetches[follower][leader] = Exchange::Idle;
+        }
+    }
+
+    fn take(&self, state: &mut State, follower: usize, leader: usize) {
+        let exchange = std::mem::take(&mut state.fetches[follower][leader]);
+        if let Exchange::Answered(answer) = exchange {
+            self.step(state, follower, Event::Fetched { leader: node(leader), answer });
+        }
+    }
+
+    fn decide(&self, state: &mut State, leader: usize) {
+        let Alteration::Asked { sender, asked } = state.alters[leader] else { return };
+        let answer = state.controller.alter(leader, sender, &asked, self.rules);
+        let is_up = state.brokers[leader].is_up();
+        state.alters[leader] =
+            if is_up { Alteration::Answered { asked, answer } } else { Alteration::Idle };
+    }
+
+    fn learn(&self, state: &mut State, leader: usize) {
+        let Alteration::Answered { asked, answer } = state.alters[leader] else { return };
+        state.alters[leader] = Alteration::Idle;
+        let event = Event::Altered {
+            leader_epoch: asked.leader_epoch,
+            partition_epoch: asked.partition_epoch,
+            answer: Some(answer),
+        };
+        self.step(state, leader, event);
+    }
+
+    fn find_silent(&self, state: &mut State, leader: usize, follower: usize) {
+        let before = state.brokers[leader].replica.clone();
+        self.step(state, leader, Event::Silent(node(follower)));
+        if state.brokers[leader].replica != before {
+            state.left.silences -= 1;
+        }
+    }
+
+    /// Connections break; an AlterPartition that has left may still arrive.
+    fn go_down(&self, state: &mut State, index: usize, stop: Stop) {
+        state.brokers[index].go_down(index, stop, self.rules);
+        if matches!(state.alters[index], Alteration::Answered { .. }) {
+            state.alters[index] = Alteration::Idle;
+        }
+        for other in 0..BROKERS {
+            state.fetches[index][other] = Exchange::Idle;
+            state.fetches[other][index] = Exchange::Idle;
+        }
+    }
+
+    /// B1: the broker registers, and acts on no metadata that are older than that.
+    fn restart(&self, state: &mut State, index: usize) {
+        let Some(stop) = state.brokers[index].stop.take() else { return };
+        state.alters[index] = Alteration::Idle;
+        state.controller.register(index, stop, self.rules);
+        self.replay(state, index);
+    }
+
+    /// Steps one broker's replica and lets the clients see what comes of it.
+    fn step(&self, state: &mut State, index: usize, event: Event<SmallBatch>) -> Effects {
+        let State { brokers, history, .. } = state;
+        let broker = &mut brokers[index];
+        let led = broker.replica.is_leader().then(|| broker.replica.leader_epoch());
+        let before = broker.replica.high_watermark();
+        let mut effects = Effects::new();
+        broker.replica.step(&mut broker.log, event, &mut effects);
+        broker.replica.forget_clocks();
+        let leads = broker.replica.is_leader().then(|| broker.replica.leader_epoch());
+        let stands = crate::invariant::replica::high_watermark_stands(
+            before,
+            broker.replica.high_watermark(),
+        );
+        history.high_watermark_fell |= led.is_some() && led == leads && !stands;
+        history.read(broker);
+        for effect in &effects {
+            if let Effect::Reply { request, result: Ok(appended) } = effect
+                && let Some(slot) = history.acknowledged.get_mut(*request as usize)
+            {
+                *slot = Some(appended.base.0 as u8);
+            }
+        }
+        effects
+    }
+
+    /// Puts on its way what a broker wants to ask and has a free connection for.
+    pub(super) fn send_what_waits(&self, state: &mut State) {
+        for index in 0..BROKERS {
+            let broker = &state.brokers[index];
+            let registration = state.controller.broker_epoch(index);
+            if let Some((leader, position)) = broker.replica.wanted_fetch() {
+                let exchange = &mut state.fetches[index][leader.0 as usize];
+                if *exchange == Exchange::Idle {
+                    let (follower, broker_epoch) = (node(index), registration);
+                    *exchange = Exchange::Asked(Fetch { follower, broker_epoch, position });
+                }
+            }
+            if let Some(asked) = broker.replica.wanted_alteration()
+                && state.alters[index] == Alteration::Idle
+            {
+                state.alters[index] = Alteration::Asked { sender: registration, asked };
+            }
+        }
+    }
+
+    /// Whether the follower still waits for the answer to this fetch.
+    fn is_wanted(&self, state: &State, fetch: &Fetch, leader: u8) -> bool {
+        let follower = &state.brokers[fetch.follower.0 as usize];
+        follower.replica.wanted_fetch() == Some((node(usize::from(leader)), fetch.position))
+    }
+}
+
+/// A refusal says nothing that asking again would not; a held fetch waits for records or a higher
+/// high watermark.
+fn says_something(outcome: &FetchOutcome<SmallBatch>, known: Offset) -> bool {
+    match outcome {
+        FetchOutcome::Records { records, high_watermark, .. } => {
+            records.end() > records.base() || *high_watermark > known
+        }
+        FetchOutcome::Diverging(_) | FetchOutcome::OutOfRange { .. } => true,
+        FetchOutcome::Refused(_) => false,
+    }
+}
