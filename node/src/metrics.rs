@@ -73,7 +73,11 @@ impl Metrics {
         let mut registry = Registry::with_prefix("kraft");
         let gauges: [(&str, &str, &Gauge); 7] = [
             ("quorum_epoch", "Epoch of the controller quorum", &self.quorum_epoch),
-            ("quorum_leader", "node.id of the active controller, -1 if unknown", &self.quorum_leader),
+            (
+                "quorum_leader",
+                "node.id of the active controller, -1 if unknown",
+                &self.quorum_leader,
+            ),
             ("controller_active", "1 on the active controller", &self.active_controller),
             ("metadata_offset", "Metadata replayed up to this offset", &self.metadata_offset),
             ("brokers_registered", "Brokers that are registered", &self.brokers_registered),

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message};
 use kraft_model::broker::{Broker, Effect, Effects, Event, Timer};
 use kraft_model::metadata::{BrokerRegistration, Request, Response};
-use kraft_model::{BrokerEpoch, ErrorCode, NodeId, Offset};
+use kraft_model::{BrokerEpoch, NodeId, Offset};
 use tracing::{error, info, warn};
 
 use super::Timers;

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kraft_model::limits::PRODUCER_ID_BLOCK;
 use kraft_model::metadata::{Image, Request, Response};
 use kraft_model::replica::Acks;
-use kraft_model::{BrokerEpoch, ClusterId, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
-use kraft_model::limits::PRODUCER_ID_BLOCK;
+use kraft_model::{
+    BrokerEpoch, ClusterId, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition,
+};
 use tokio::sync::{Mutex, watch};
 
 use crate::actor::controller_client::ControllerClient;

@@ -260,7 +260,10 @@ fn start_links(
 /// Whether a node may have a link to this one. The handshake has compared the cluster ids.
 fn admit(config: &NodeConfig, hello: &Hello) -> Result<(), String> {
     if hello.node == config.node_id {
-        return Err(format!("node.id {} is this node's own: two nodes are configured alike", hello.node));
+        return Err(format!(
+            "node.id {} is this node's own: two nodes are configured alike",
+            hello.node
+        ));
     }
     let voter = config.voters.iter().find(|voter| voter.id == hello.node);
     match voter {

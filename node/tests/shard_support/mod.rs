@@ -16,9 +16,7 @@ use kraft_model::metadata::{
     SecurityProtocol, Topic,
 };
 use kraft_model::replica::Acks;
-use kraft_model::{
-    BrokerEpoch, ErrorCode, NodeId, Offset, TopicId, TopicPartition,
-};
+use kraft_model::{BrokerEpoch, ErrorCode, NodeId, Offset, TopicId, TopicPartition};
 use kraft_node::actor::shard::{
     BrokerEvents, ControllerClient, LinkFull, LogDirectory, Outside, Partitions, Peers,
 };

@@ -1,14 +1,12 @@
 //! Everything that can happen next, and what it does.
 
+use crate::Offset;
 use crate::log::{Extent, Log};
 use crate::replica::small_log::SmallBatch;
 use crate::replica::{Acks, Effect, Effects, Event, Fetch, FetchOutcome, Fetched, Timer};
-use crate::Offset;
 
 use super::config::ReplicaModel;
-use super::state::{
-    Alteration, BROKERS, Broker, Controller, Exchange, History, State, Stop, node,
-};
+use super::state::{Alteration, BROKERS, Broker, Controller, Exchange, History, State, Stop, node};
 use super::unflushed;
 
 /// One step. Brokers are named by their index.

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use actix::Context;
-use kraft_model::metadata::{
-    ControllerDefaults, Effect, Event, Image, Request, RequestId, Timer,
-};
+use kraft_model::metadata::{ControllerDefaults, Effect, Event, Image, Request, RequestId, Timer};
 use kraft_model::raft;
 use tracing::{debug, warn};
 
@@ -64,12 +62,12 @@ impl QuorumActor {
     }
 
     fn propose(&mut self, base: kraft_model::Offset, records: &[kraft_model::metadata::Record]) {
-        let values: Result<Vec<Vec<u8>>, _> = records.iter().map(record::encode).collect();
+        let values: Result<Vec<_>, _> = records.iter().map(record::encode).collect();
         match values {
             Ok(values) => {
                 let epoch = self.quorum.epoch();
                 let now = super::describe::now_ms();
-                let values = values.iter().map(Vec::as_slice);
+                let values = values.iter().map(|value: &bytes::Bytes| &value[..]);
                 let batch = Records::build(base, epoch.0, now, false, values);
                 self.work.push_front(Work::Quorum(raft::Event::Propose(batch)));
             }

@@ -48,12 +48,8 @@ impl Progress {
 impl QuorumActor {
     pub(super) fn describe(&self) -> QuorumView {
         let leads = self.quorum.is_leader();
-        let mut voters: Vec<VoterView> = self
-            .quorum
-            .voters()
-            .iter()
-            .map(|key| self.replica_view(*key, leads))
-            .collect();
+        let mut voters: Vec<VoterView> =
+            self.quorum.voters().iter().map(|key| self.replica_view(*key, leads)).collect();
         voters.sort_by_key(|voter| voter.id);
         let observers = self.progress.replicas.keys();
         let observers = observers.filter(|key| leads && !self.is_voter(key.id));
@@ -80,7 +76,13 @@ impl QuorumActor {
         if key.id == self.me.id {
             let (directory, now) = (self.me.directory, now_ms());
             let end = self.disk.log.end();
-            return VoterView { directory, end, last_fetch_ms: now, last_caught_up_ms: now, ..unknown };
+            return VoterView {
+                directory,
+                end,
+                last_fetch_ms: now,
+                last_caught_up_ms: now,
+                ..unknown
+            };
         }
         let same_id = |(seen, _): &(&ReplicaKey, &Seen)| seen.id == key.id;
         match self.progress.replicas.iter().find(same_id) {

@@ -71,18 +71,22 @@ impl Disk {
         let covered = self.stores_asked;
         let dir = self.log.dir().to_owned();
         let write = spawn_blocking(move || write_quorum_state(&dir, &state));
-        context.spawn(actix::fut::wrap_future::<_, QuorumActor>(write).map(move |done, actor: &mut QuorumActor, context| {
-            actor.disk.storing = false;
-            match done {
-                Ok(Ok(())) => {
-                    actor.disk.stores_done = covered;
-                    actor.outbox.stored(&actor.links, covered);
-                    actor.disk.start_writes(context);
+        context.spawn(actix::fut::wrap_future::<_, QuorumActor>(write).map(
+            move |done, actor: &mut QuorumActor, context| {
+                actor.disk.storing = false;
+                match done {
+                    Ok(Ok(())) => {
+                        actor.disk.stores_done = covered;
+                        actor.outbox.stored(&actor.links, covered);
+                        actor.disk.start_writes(context);
+                    }
+                    Ok(Err(error)) => {
+                        actor.fatal(format!("epoch and vote cannot be stored: {error}"))
+                    }
+                    Err(error) => actor.fatal(format!("storing epoch and vote broke off: {error}")),
                 }
-                Ok(Err(error)) => actor.fatal(format!("epoch and vote cannot be stored: {error}")),
-                Err(error) => actor.fatal(format!("storing epoch and vote broke off: {error}")),
-            }
-        }));
+            },
+        ));
     }
 
     fn start_flush(&mut self, context: &mut Context<QuorumActor>) {
@@ -96,21 +100,27 @@ impl Disk {
         self.flushing = true;
         let job = self.log.flush_job();
         let write = spawn_blocking(move || job.run());
-        context.spawn(actix::fut::wrap_future::<_, QuorumActor>(write).map(|done, actor: &mut QuorumActor, context| {
-            actor.disk.flushing = false;
-            match done {
-                Ok(Ok(flushed)) => {
-                    if let Some(mended) = actor.disk.log.flushed_up_to(flushed) {
-                        spawn_blocking(move || forget_damage(mended));
+        context.spawn(actix::fut::wrap_future::<_, QuorumActor>(write).map(
+            |done, actor: &mut QuorumActor, context| {
+                actor.disk.flushing = false;
+                match done {
+                    Ok(Ok(flushed)) => {
+                        if let Some(mended) = actor.disk.log.flushed_up_to(flushed) {
+                            spawn_blocking(move || forget_damage(mended));
+                        }
+                        let end = actor.disk.log.flushed();
+                        actor.run(Work::Quorum(Event::Flushed(end)), context);
                     }
-                    let end = actor.disk.log.flushed();
-                    actor.run(Work::Quorum(Event::Flushed(end)), context);
+                    // After a failed fsync nobody knows what is on the disk: never try again.
+                    Ok(Err(error)) => {
+                        actor.fatal(format!("the metadata log cannot be flushed: {error}"))
+                    }
+                    Err(error) => {
+                        actor.fatal(format!("flushing the metadata log broke off: {error}"))
+                    }
                 }
-                // After a failed fsync nobody knows what is on the disk: never try again.
-                Ok(Err(error)) => actor.fatal(format!("the metadata log cannot be flushed: {error}")),
-                Err(error) => actor.fatal(format!("flushing the metadata log broke off: {error}")),
-            }
-        }));
+            },
+        ));
     }
 }
 

@@ -101,7 +101,10 @@ impl QuorumActor {
         let voters: Vec<ReplicaKey> = config
             .voters
             .iter()
-            .map(|voter| ReplicaKey { id: voter.id, directory: voter.directory.unwrap_or_default() })
+            .map(|voter| ReplicaKey {
+                id: voter.id,
+                directory: voter.directory.unwrap_or_default(),
+            })
             .collect();
         let quorum = Quorum::new(Shipped, me, &voters, stored, &log);
         let controller = config.roles.controller.then(|| {
@@ -194,16 +197,40 @@ impl Actor for QuorumActor {
 #[rtype(result = "()")]
 pub enum Input {
     /// A message of the quorum from another node.
-    Peer { peer: NodeId, link: LinkId, message: raft::Message<Records> },
+    Peer {
+        peer: NodeId,
+        link: LinkId,
+        message: raft::Message<Records>,
+    },
     /// A broker's request to the controller over a link; answered on it.
-    RemoteRequest { link: LinkId, id: u64, request: metadata::Request },
+    RemoteRequest {
+        link: LinkId,
+        id: u64,
+        request: metadata::Request,
+    },
     /// A request of this very process.
-    LocalRequest { request: metadata::Request, answer: tokio::sync::oneshot::Sender<metadata::Response> },
-    LinkUp { peer: NodeId, link: LinkId, incarnation: Incarnation },
-    LinkDown { peer: NodeId, link: LinkId },
-    Gone { peer: NodeId, incarnation: Incarnation },
+    LocalRequest {
+        request: metadata::Request,
+        answer: tokio::sync::oneshot::Sender<metadata::Response>,
+    },
+    LinkUp {
+        peer: NodeId,
+        link: LinkId,
+        incarnation: Incarnation,
+    },
+    LinkDown {
+        peer: NodeId,
+        link: LinkId,
+    },
+    Gone {
+        peer: NodeId,
+        incarnation: Incarnation,
+    },
     Describe(tokio::sync::oneshot::Sender<QuorumView>),
-    DescribeRemote { link: LinkId, id: u64 },
+    DescribeRemote {
+        link: LinkId,
+        id: u64,
+    },
     /// An orderly stop: resign, so that another controller takes over at once.
     Resign,
 }
@@ -233,7 +260,11 @@ impl Handler<Input> for QuorumActor {
             }
             Input::DescribeRemote { link, id } => {
                 let view = self.describe();
-                replies::send(&self.links, link, crate::peer::Message::QuorumDescribed { id, view });
+                replies::send(
+                    &self.links,
+                    link,
+                    crate::peer::Message::QuorumDescribed { id, view },
+                );
             }
             Input::Resign => self.run(Work::Quorum(raft::Event::Resign), context),
         }

@@ -46,7 +46,11 @@ fn jitter(most: Duration) -> Duration {
 }
 
 impl QuorumActor {
-    pub(super) fn run_quorum_effect(&mut self, effect: Effect<Records>, context: &mut Context<Self>) {
+    pub(super) fn run_quorum_effect(
+        &mut self,
+        effect: Effect<Records>,
+        context: &mut Context<Self>,
+    ) {
         match effect {
             Effect::Store(state) => self.disk.store(state),
             Effect::Send { to, message, gate } => {
@@ -116,8 +120,8 @@ impl QuorumActor {
             let wait = self.config.quorum_fetch_max_wait;
             self.timers.set(context, slot, wait, move |actor, context| {
                 actor.timers.fired(slot);
-                if actor.held.remove(&from).is_some() {
-                    actor.run(Work::Quorum(Event::HoldExpired { from }), context);
+                if let Some(fetch) = actor.held.remove(&from) {
+                    actor.run(Work::Quorum(Event::HoldExpired { from, fetch }), context);
                 }
             });
         }

@@ -116,18 +116,20 @@ impl QuorumActor {
         let image = self.committed().clone();
         let snapshots = self.disk.log.snapshots();
         let write = tokio::task::spawn_blocking(move || write_snapshot(&snapshots, id, &image));
-        context.spawn(actix::fut::wrap_future::<_, Self>(write).map(move |done, actor, context| {
-            actor.snapshot_in_progress = false;
-            match done {
-                Ok(Ok(())) => {
-                    info!(end = %id.end, "snapshot of the metadata written");
-                    actor.disk.log.snapshot_stored(id);
-                    actor.run(Work::Quorum(raft::Event::SnapshotWritten(id)), context);
+        context.spawn(actix::fut::wrap_future::<_, Self>(write).map(
+            move |done, actor, context| {
+                actor.snapshot_in_progress = false;
+                match done {
+                    Ok(Ok(())) => {
+                        info!(end = %id.end, "snapshot of the metadata written");
+                        actor.disk.log.snapshot_stored(id);
+                        actor.run(Work::Quorum(raft::Event::SnapshotWritten(id)), context);
+                    }
+                    Ok(Err(error)) => warn!(error, "no snapshot of the metadata could be written"),
+                    Err(error) => warn!(%error, "writing a snapshot of the metadata broke off"),
                 }
-                Ok(Err(error)) => warn!(error, "no snapshot of the metadata could be written"),
-                Err(error) => warn!(%error, "writing a snapshot of the metadata broke off"),
-            }
-        }));
+            },
+        ));
     }
 }
 
