@@ -47,14 +47,16 @@ pub struct LastExit {
 }
 
 impl LastExit {
-    /// `killed by signal 9`, `exit code 1: <the last line it wrote>`.
+    /// `killed by signal 9`, `exit code 1: error: <what it reported last>`.
     pub fn describe(&self) -> String {
         let how = match (self.signal, self.code) {
             (Some(signal), _) => format!("killed by signal {signal}"),
             (None, Some(code)) => format!("exit code {code}"),
             (None, None) => "ended".to_owned(),
         };
-        match self.log.last() {
+        // A report begins with what failed; what follows are its details.
+        let report = self.log.iter().rfind(|line| line.starts_with("error: "));
+        match report.or(self.log.last()) {
             // A clean exit and a kill from outside explain themselves.
             Some(line) if self.code.is_some_and(|code| code != 0) => format!("{how}: {line}"),
             _ => how,
@@ -155,10 +157,12 @@ mod tests {
             at_ms: 0,
             code,
             signal,
-            log: vec!["starting".to_owned(), "no space left on device".to_owned()],
+            log: ["starting", "error: no space left", "  next: make room"]
+                .map(str::to_owned)
+                .into(),
         };
         assert_eq!(exit(None, Some(9)).describe(), "killed by signal 9");
-        assert_eq!(exit(Some(1), None).describe(), "exit code 1: no space left on device");
+        assert_eq!(exit(Some(1), None).describe(), "exit code 1: error: no space left");
         assert_eq!(exit(Some(0), None).describe(), "exit code 0");
     }
 

@@ -32,6 +32,8 @@ const TAIL_BYTES: u64 = 4 * 1024;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub dir: PathBuf,
+    /// What runs as `program node --config FILE`: this very binary.
+    pub program: PathBuf,
     /// Start again what died.
     pub restart: bool,
     /// `key=value` for every node of this run.
@@ -187,12 +189,8 @@ impl Supervisor<'_> {
             let wish = Wish::read(&self.options.dir, node);
             let state = &self.state.nodes[index];
             let ended_ms = state.last_exit.as_ref().map_or(0, |exit| exit.at_ms);
-            let due = match wish {
-                Some(Wish::StayDown) => false,
-                Some(Wish::Start) => true,
-                None => state.back_off_ms.is_some_and(|wait| now_ms() >= ended_ms + wait),
-            };
-            if due {
+            let due_ms = state.back_off_ms.map(|wait| ended_ms + wait);
+            if is_due(wish, due_ms, now_ms()) {
                 Wish::clear(&self.options.dir, node);
                 self.state.nodes[index].restarts += 1;
                 self.start(index)?;
@@ -255,8 +253,7 @@ fn spawn(options: &Options, node: &Node) -> Result<Child, Failure> {
     }
     let log = OpenOptions::new().create(true).append(true).open(&path).doing(failed)?;
     let errors = log.try_clone().doing(failed)?;
-    let binary = std::env::current_exe().doing(failed)?;
-    let mut command = Command::new(binary);
+    let mut command = Command::new(&options.program);
     command.arg("node").arg("--config").arg(node.config(&options.dir));
     command.arg("--supervisor").arg(std::process::id().to_string());
     for setting in &options.set {
@@ -264,6 +261,15 @@ fn spawn(options: &Options, node: &Node) -> Result<Child, Failure> {
     }
     command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
     command.spawn().doing(failed)
+}
+
+/// Whether a node that is down is to be started; `due_ms` is its policy's word, if it has one.
+fn is_due(wish: Option<Wish>, due_ms: Option<u64>, now_ms: u64) -> bool {
+    match wish {
+        Some(Wish::StayDown) => false,
+        Some(Wish::Start) => true,
+        None => due_ms.is_some_and(|due_ms| now_ms >= due_ms),
+    }
 }
 
 /// None for the first death, then doubling.
@@ -298,6 +304,64 @@ pub fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A cluster of one node whose process is `sleep`.
+    fn sleeping_cluster(dir: &Path) -> (Cluster, Options) {
+        use std::os::unix::fs::PermissionsExt;
+        let program = dir.join("program");
+        std::fs::write(&program, "#!/bin/sh\nexec sleep 60\n").expect("it is writable");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&program, executable).expect("it is ours");
+        let dir = dir.join("cluster");
+        let shape = super::super::create::Shape::Combined(1);
+        let cluster = super::super::create::create(&dir, shape, Some(0), &[]);
+        let options = Options { dir, program, restart: true, set: vec![] };
+        (cluster.expect("the directory is empty"), options)
+    }
+
+    #[tokio::test]
+    async fn a_killed_node_is_started_again() {
+        let temporary = tempfile::tempdir().expect("a temporary directory can be made");
+        let (cluster, options) = sleeping_cluster(temporary.path());
+        let (notices, mut story) = tokio::sync::mpsc::unbounded_channel();
+        let mut watcher = |state: &SupervisorState, notice: Notice| {
+            // The test has ended when nobody listens.
+            let _ = notices.send((notice, state.nodes[0].process));
+        };
+        let supervised = supervise(&cluster, &options, &mut watcher);
+        let told = async {
+            let mut told = Vec::new();
+            while told.len() < 3 {
+                match story.recv().await {
+                    Some((Notice::Ended { how, .. }, _)) => told.push(how),
+                    Some((_, Some(process))) => {
+                        told.push("started".to_owned());
+                        process.signal(Signal::KILL);
+                    }
+                    _ => break,
+                }
+            }
+            told
+        };
+        let told = tokio::select! {
+            ended = supervised => panic!("the supervisor ended: {ended:?}"),
+            told = tokio::time::timeout(Duration::from_secs(20), told) => told,
+        };
+        assert_eq!(
+            told.ok().as_deref(),
+            Some(&["started", "killed by signal 9", "started"].map(str::to_owned)[..])
+        );
+        assert!(SupervisorState::load(&options.dir).is_ok_and(|state| state.running().is_some()));
+    }
+
+    #[test]
+    fn a_wish_outweighs_the_policy() {
+        assert!(is_due(None, Some(5), 5));
+        assert!(!is_due(None, Some(5), 4));
+        assert!(!is_due(None, None, 5), "--no-restart");
+        assert!(!is_due(Some(Wish::StayDown), Some(5), 5), "kill --stay-down");
+        assert!(is_due(Some(Wish::Start), None, 5), "restart");
+    }
 
     #[test]
     fn the_first_death_costs_nothing_and_a_loop_of_them_slows_down() {

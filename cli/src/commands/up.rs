@@ -73,12 +73,17 @@ pub fn run(args: &UpArgs) -> Result<(), Failure> {
         return Err(Failure::new(format!("the cluster in '{}' is running already", dir.display()))
             .next("see it with 'kraft status', end it with 'kraft down'"));
     }
-    let options = SupervisorOptions { dir, restart: !args.no_restart, set };
+    let options =
+        SupervisorOptions { dir, program: this_binary()?, restart: !args.no_restart, set };
     if args.detach {
         block_on(detach(&cluster, &options, began))
     } else {
         block_on(foreground(&cluster, &options, began))
     }
+}
+
+fn this_binary() -> Result<PathBuf, Failure> {
+    std::env::current_exe().doing(|| "cannot find the kraft binary".to_owned())
 }
 
 /// The cluster in `--dir`, made if need be, and the settings that its files do not hold.
@@ -185,7 +190,7 @@ fn spawn_supervisor(options: &SupervisorOptions) -> Result<Child, Failure> {
     let path = supervisor_log(&options.dir);
     let log = OpenOptions::new().create(true).append(true).open(path).doing(failed)?;
     let errors = log.try_clone().doing(failed)?;
-    let mut command = Command::new(std::env::current_exe().doing(failed)?);
+    let mut command = Command::new(&options.program);
     command.arg("supervise").arg("--dir").arg(&options.dir);
     if !options.restart {
         command.arg("--no-restart");
@@ -202,6 +207,7 @@ pub fn supervise(args: &SuperviseArgs) -> Result<(), Failure> {
     let cluster = Cluster::load(&args.dir.dir)?;
     let options = SupervisorOptions {
         dir: args.dir.dir.clone(),
+        program: this_binary()?,
         restart: !args.no_restart,
         set: args.set.clone(),
     };
