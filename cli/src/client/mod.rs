@@ -15,18 +15,22 @@ mod codec;
 mod connection;
 mod consumer;
 mod error;
+#[cfg(test)]
+mod fake;
 mod metadata;
 mod murmur2;
 mod producer;
 pub mod records;
 mod retry;
 mod routing;
+#[cfg(test)]
+mod tests;
 mod versions;
 
 pub use admin::{AlterOp, ConfigEntry, NewTopic, ResourceKind, is_unknown_topic};
 pub use codec::Codec;
 pub use consumer::{Consumer, ConsumerConfig, Fetched, Start};
 pub use error::ClientError;
-pub use metadata::{Broker, ClusterMetadata, PartitionMetadata, TopicMetadata};
+pub use metadata::{Broker, ClusterMetadata, TopicMetadata};
 pub use producer::{Acks, BatchReport, Producer, ProducerConfig};
 pub use routing::{Client, ClientOptions};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kraft_model::ErrorCode;
 use proto_kafka::messages::metadata_request::MetadataRequestTopic;
@@ -12,6 +12,10 @@ use proto_kafka::protocol::{Request, StrBytes};
 use super::connection::Connection;
 use super::retry::{Retry, retrying};
 use super::{Broker, ClientError, ClusterMetadata, TopicMetadata};
+
+/// How long brokers may take to hear of a new topic.
+const HEARSAY: Duration = Duration::from_millis(500);
+const HEARSAY_PAUSE: Duration = Duration::from_millis(25);
 
 /// How a client reaches the cluster.
 #[derive(Clone, Debug)]
@@ -179,19 +183,31 @@ impl Client {
 
     /// A topic whose partitions all have a leader, asked for until it is so.
     pub async fn topic(&self, name: &str) -> Result<TopicMetadata, ClientError> {
+        retrying(self.options().total_timeout, async || {
+            let topic = self.existing_topic(name).await?;
+            match topic.partitions.iter().find(|partition| partition.leader.is_none()) {
+                None => Ok(topic),
+                Some(leaderless) => Err(ClientError::NoLeader {
+                    topic: name.to_owned(),
+                    partition: leaderless.index,
+                }),
+            }
+        })
+        .await
+    }
+
+    /// A topic as it is. That it does not exist is believed only after a moment: a broker may not
+    /// have heard yet of a topic that was just created through another one.
+    pub async fn existing_topic(&self, name: &str) -> Result<TopicMetadata, ClientError> {
+        let hearsay = Instant::now() + HEARSAY.min(self.options().total_timeout);
         let mut retry = Retry::within(self.options().total_timeout);
         loop {
-            let error = match self.refresh_topic(name).await {
-                Ok(topic) => match topic.partitions.iter().find(|p| p.leader.is_none()) {
-                    None => return Ok(topic),
-                    Some(partition) => {
-                        ClientError::NoLeader { topic: name.to_owned(), partition: partition.index }
-                    }
-                },
-                Err(error) => error,
-            };
-            if !retry.pause(&error).await {
-                return Err(error);
+            match self.refresh_topic(name).await {
+                Err(ClientError::UnknownTopic(_)) if Instant::now() < hearsay => {
+                    tokio::time::sleep(HEARSAY_PAUSE).await;
+                }
+                Err(error) if retry.pause(&error).await => {}
+                result => return result,
             }
         }
     }

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::murmur2::partition_of_key;
+use super::records::BatchBuilder;
 use super::{Client, ClientError, Codec};
 use queue::PartitionQueue;
 
@@ -77,11 +78,7 @@ impl Default for ProducerConfig {
 /// A batch that was acknowledged (or, with acks=0, written to the socket).
 #[derive(Clone, Debug)]
 pub struct BatchReport {
-    pub partition: i32,
-    /// -1 where the broker does not say (acks=0, a duplicate).
-    pub base_offset: i64,
-    pub count: i32,
-    /// When each record was handed to `send`; empty unless reports are wanted.
+    /// When each record was handed to `send`, or was due; empty unless reports are wanted.
     pub appended: Vec<Instant>,
     pub acknowledged: Instant,
 }
@@ -161,11 +158,33 @@ impl Producer {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), ClientError> {
+        let stamp = self.shared.config.reports.as_ref().map(|_| Instant::now());
+        self.send_stamped(stamp, timestamp_ms, key, value).await
+    }
+
+    /// As [`send`](Self::send), for a record that was due at `due`: its report says so.
+    pub async fn send_due(
+        &self,
+        due: Instant,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), ClientError> {
+        self.send_stamped(Some(due), timestamp_ms, key, value).await
+    }
+
+    async fn send_stamped(
+        &self,
+        stamp: Option<Instant>,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), ClientError> {
         loop {
             let progress = self.shared.progress.notified();
-            match self.shared.append(timestamp_ms, key, value)? {
-                Appended::Open => return Ok(()),
-                Appended::Full => {
+            match self.shared.append(stamp, timestamp_ms, key, value)? {
+                Appended::Quietly => return Ok(()),
+                Appended::Notably => {
                     self.shared.work.notify_one();
                     // The sender shares this thread: let it dispatch what is full.
                     tokio::task::yield_now().await;
@@ -219,8 +238,10 @@ impl Drop for Producer {
 }
 
 enum Appended {
-    Open,
-    Full,
+    /// The sender need not know.
+    Quietly,
+    /// A batch began or was filled.
+    Notably,
     NoRoom,
 }
 
@@ -231,6 +252,7 @@ impl Shared {
 
     fn append(
         &self,
+        stamp: Option<Instant>,
         timestamp_ms: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
@@ -240,7 +262,7 @@ impl Shared {
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
         }
-        let size = super::records::BatchBuilder::record_bound(key, value);
+        let size = BatchBuilder::record_bound(key, value);
         // One record larger than the whole buffer still goes, alone.
         if state.buffered > 0 && state.buffered + size > config.buffer_bytes {
             return Ok(Appended::NoRoom);
@@ -250,16 +272,14 @@ impl Shared {
             (None, Some(key)) => partition_of_key(key, state.queues.len()),
             (None, None) => state.sticky,
         };
-        let wants_times = config.reports.is_some();
-        let appended =
-            state.queues[index].append(timestamp_ms, key, value, config.batch_bytes, wants_times);
+        let queue = &mut state.queues[index];
+        let appended = queue.append(stamp, timestamp_ms, key, value, config.batch_bytes);
         state.buffered += appended.bytes;
-        if !appended.sealed {
-            return Ok(if appended.opened { Appended::Full } else { Appended::Open });
-        }
-        if config.partition.is_none() && key.is_none() {
+        // Keyless records fill one batch after the other, not all of them a little.
+        if appended.filled && config.partition.is_none() && key.is_none() {
             state.sticky = (index + 1) % state.queues.len();
         }
-        Ok(Appended::Full)
+        let notable = appended.filled || appended.opened;
+        Ok(if notable { Appended::Notably } else { Appended::Quietly })
     }
 }

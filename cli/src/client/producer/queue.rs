@@ -65,7 +65,7 @@ pub struct Appended {
     /// The record began a batch, whose linger time the sender must watch.
     pub opened: bool,
     /// The record filled a batch.
-    pub sealed: bool,
+    pub filled: bool,
 }
 
 impl PartitionQueue {
@@ -93,21 +93,21 @@ impl PartitionQueue {
 
     pub fn append(
         &mut self,
+        stamp: Option<Instant>,
         timestamp_ms: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         batch_bytes: usize,
-        wants_times: bool,
     ) -> Appended {
         let bound = BatchBuilder::record_bound(key, value);
-        let mut sealed = false;
+        let mut filled = false;
         if self.open.as_ref().is_some_and(|open| open.builder.size() + bound > batch_bytes) {
             self.full.extend(self.open.take());
-            sealed = true;
+            filled = true;
         }
         let opened = self.open.is_none();
         let open = self.open.get_or_insert_with(|| OpenBatch {
-            builder: BatchBuilder::new(batch_bytes.min(bound * 64)),
+            builder: BatchBuilder::new((bound * 64).min(batch_bytes)),
             since: Instant::now(),
             appended: Vec::new(),
             bytes: 0,
@@ -116,14 +116,12 @@ impl PartitionQueue {
         open.builder.append(timestamp_ms, key, value);
         let bytes = open.builder.size() - before;
         open.bytes += bytes;
-        if wants_times {
-            open.appended.push(Instant::now());
-        }
+        open.appended.extend(stamp);
         if open.builder.size() >= batch_bytes {
             self.full.extend(self.open.take());
-            sealed = true;
+            filled = true;
         }
-        Appended { bytes, opened, sealed }
+        Appended { bytes, opened, filled }
     }
 
     /// When the open batch has waited long enough; `None` without one, or if it could not leave.
@@ -247,7 +245,7 @@ mod tests {
     fn three(max_in_flight: usize) -> PartitionQueue {
         let mut queue = PartitionQueue::new(0, Some((7, 0)), max_in_flight);
         for _ in 0..3 {
-            queue.append(0, None, Some(b"value"), 1, false);
+            queue.append(None, 0, None, Some(b"value"), 1);
         }
         queue
     }
@@ -291,7 +289,7 @@ mod tests {
     #[test]
     fn an_open_batch_leaves_when_its_linger_time_is_over() {
         let mut queue = PartitionQueue::new(0, None, 1);
-        queue.append(0, None, Some(b"value"), 1_000, false);
+        queue.append(None, 0, None, Some(b"value"), 1_000);
         let linger = Duration::from_secs(60);
         let opened = queue.oldest().expect("one record is waiting");
         assert!(!queue.is_ready(opened, linger));

@@ -189,12 +189,12 @@ fn judge(
     for (position, batch) in parcel {
         let index = state.queues[position].index;
         let outcome = match &result {
-            Ok(None) => Ok(-1),
+            Ok(None) => Ok(()),
             Ok(Some(response)) => answer_for(response, index),
             Err(error) => Err(error.clone()),
         };
         match outcome {
-            Ok(base_offset) => acknowledge(shared, &mut state, position, &batch, base_offset),
+            Ok(()) => acknowledge(shared, &mut state, position, &batch),
             Err(error) if may_retry(&state, position, &batch, &error) => {
                 state.queues[position].fail(batch.base_sequence);
                 client.forget_leader(topic, index);
@@ -208,18 +208,17 @@ fn judge(
     worst
 }
 
-/// The base offset that the answer gives a partition.
-fn answer_for(response: &ProduceResponse, index: i32) -> Result<i64, ClientError> {
+/// What the answer says of one partition.
+fn answer_for(response: &ProduceResponse, index: i32) -> Result<(), ClientError> {
     let mut partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     let answer = partitions.find(|answer| answer.index == index).ok_or_else(|| {
         ClientError::Incomplete { api: ApiKey::Produce, what: format!("partition {index}") }
     })?;
     // The broker has the batch already: an earlier attempt arrived, its answer did not.
     if answer.error_code == ErrorCode::DuplicateSequenceNumber.code() {
-        return Ok(-1);
+        return Ok(());
     }
-    ClientError::check(ApiKey::Produce, answer.error_code, answer.error_message.as_deref())?;
-    Ok(answer.base_offset)
+    ClientError::check(ApiKey::Produce, answer.error_code, answer.error_message.as_deref())
 }
 
 /// A batch that overtook a lost one is refused as out of order and simply waits for its turn.
@@ -230,27 +229,14 @@ fn may_retry(state: &State, position: usize, batch: &Batch, error: &ClientError)
     error.is_retriable()
 }
 
-fn acknowledge(
-    shared: &Shared,
-    state: &mut State,
-    position: usize,
-    batch: &Batch,
-    base_offset: i64,
-) {
+fn acknowledge(shared: &Shared, state: &mut State, position: usize, batch: &Batch) {
     let queue = &mut state.queues[position];
-    let partition = queue.index;
     let Some(done) = queue.acknowledge(batch.base_sequence) else { return };
     state.buffered = state.buffered.saturating_sub(done.bytes);
     state.acknowledged += done.sealed.count as u64;
     if let Some(reports) = &shared.config.reports {
         // A receiver that is gone wants no reports any more.
-        let _ = reports.send(BatchReport {
-            partition,
-            base_offset,
-            count: done.sealed.count,
-            appended: done.appended,
-            acknowledged: Instant::now(),
-        });
+        let _ = reports.send(BatchReport { appended: done.appended, acknowledged: Instant::now() });
     }
 }
 

@@ -1,0 +1,160 @@
+//! `cluster.json` and the paths beside it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::create::Shape;
+use crate::report::{Context, Failure};
+
+const FILE: &str = "cluster.json";
+const VERSION: u32 = 1;
+
+/// Who there is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Cluster {
+    pub version: u32,
+    pub cluster_id: String,
+    /// Controllers first.
+    pub nodes: Vec<Node>,
+}
+
+/// A node: a controller, a broker, or both.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Node {
+    pub id: i32,
+    pub directory_id: String,
+    pub controller_port: Option<u16>,
+    pub broker_port: Option<u16>,
+}
+
+impl Cluster {
+    pub fn new(cluster_id: String, nodes: Vec<Node>) -> Cluster {
+        Cluster { version: VERSION, cluster_id, nodes }
+    }
+
+    /// `None` if there is no cluster in `dir`.
+    pub fn load_if_any(dir: &Path) -> Result<Option<Cluster>, Failure> {
+        let path = dir.join(FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(error).doing(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let cluster: Cluster = serde_json::from_str(&text).map_err(|error| {
+            Failure::new(format!("cannot read {}", path.display())).because(error)
+        })?;
+        if cluster.version != VERSION {
+            return Err(Failure::new(format!("cannot use {}", path.display()))
+                .because(format!("its version is {}, this kraft knows {VERSION}", cluster.version))
+                .next("use the kraft that made it"));
+        }
+        Ok(Some(cluster))
+    }
+
+    pub fn load(dir: &Path) -> Result<Cluster, Failure> {
+        Cluster::load_if_any(dir)?.ok_or_else(|| {
+            Failure::new(format!("there is no cluster in '{}'", dir.display()))
+                .next("start one with 'kraft up', or name its directory with --dir")
+        })
+    }
+
+    pub fn save(&self, dir: &Path) -> Result<(), Failure> {
+        write_json(&dir.join(FILE), self)
+    }
+
+    pub fn node(&self, id: i32) -> Result<&Node, Failure> {
+        self.nodes.iter().find(|node| node.id == id).ok_or_else(|| {
+            let ids: Vec<_> = self.nodes.iter().map(|node| node.id).collect();
+            Failure::usage(format!("the cluster has no node {id}"))
+                .next(format!("its nodes are {}", crate::output::list(&ids)))
+        })
+    }
+
+    pub fn brokers(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.broker_port.is_some())
+    }
+
+    pub fn shape(&self) -> Shape {
+        let brokers = self.brokers().count();
+        let controllers = self.nodes.iter().filter(|node| node.controller_port.is_some()).count();
+        if brokers == self.nodes.len() && controllers == brokers {
+            Shape::Combined(brokers)
+        } else {
+            Shape::Separate { controllers, brokers }
+        }
+    }
+
+    /// Whether the first broker listens at `port`, and the others right after it.
+    pub fn begins_at(&self, port: u16) -> bool {
+        let ports = self.brokers().filter_map(|node| node.broker_port);
+        (port..).zip(ports).all(|(expected, port)| expected == port)
+    }
+
+    /// Every broker's address.
+    pub fn bootstrap(&self) -> Vec<String> {
+        let ports = self.brokers().filter_map(|node| node.broker_port);
+        ports.map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+
+    /// `controller.quorum.voters`, each with its directory.
+    pub fn voters(&self) -> String {
+        let voter = |node: &Node| {
+            let port = node.controller_port?;
+            Some(format!("{}@127.0.0.1:{port}:{}", node.id, node.directory_id))
+        };
+        self.nodes.iter().filter_map(voter).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Node {
+    /// `process.roles`.
+    pub fn roles(&self) -> &'static str {
+        match (self.controller_port, self.broker_port) {
+            (Some(_), Some(_)) => "broker,controller",
+            (Some(_), None) => "controller",
+            _ => "broker",
+        }
+    }
+
+    /// `listeners`.
+    pub fn listeners(&self) -> String {
+        let broker = self.broker_port.map(|port| format!("PLAINTEXT://127.0.0.1:{port}"));
+        let controller = self.controller_port.map(|port| format!("CONTROLLER://127.0.0.1:{port}"));
+        broker.into_iter().chain(controller).collect::<Vec<_>>().join(",")
+    }
+
+    pub fn dir(&self, cluster: &Path) -> PathBuf {
+        cluster.join(format!("node-{}", self.id))
+    }
+
+    pub fn config(&self, cluster: &Path) -> PathBuf {
+        self.dir(cluster).join("node.properties")
+    }
+
+    pub fn log(&self, cluster: &Path) -> PathBuf {
+        self.dir(cluster).join("node.log")
+    }
+
+    pub fn data(&self, cluster: &Path) -> PathBuf {
+        self.dir(cluster).join("data")
+    }
+}
+
+/// The brokers of the cluster in `dir`, if there is one.
+pub fn bootstrap_of(dir: &Path) -> Result<Option<Vec<String>>, Failure> {
+    Ok(Cluster::load_if_any(dir)?.map(|cluster| cluster.bootstrap()))
+}
+
+/// Replaces a file as a whole: a reader sees the old one or the new one.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+    let failed = || format!("cannot write {}", path.display());
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(failed()).because(error))?;
+    let new = path.with_extension(format!("{}.new", std::process::id()));
+    std::fs::write(&new, text + "\n").doing(failed)?;
+    std::fs::rename(&new, path).doing(failed)
+}

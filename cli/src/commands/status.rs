@@ -1,0 +1,140 @@
+//! `kraft status`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Dir;
+use crate::cluster::{Cluster, Node, NodeState, Stat, SupervisorState, Wish, now_ms};
+use crate::output::{OutputArgs, duration, or_dash, table};
+use crate::report::Failure;
+
+/// Show the nodes of the cluster in --dir: what runs, since when, and why something does not
+///
+/// JSON: {cluster_id, bootstrap, supervisor_pid, nodes: [{id, roles, pid, state, uptime_ms,
+/// listeners, restarts, last_exit: {at_ms, code, signal, log}}]}; 'state' is running, paused,
+/// down, restarting, or held (it was killed with --stay-down).
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    dir: Dir,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    pub cluster_id: String,
+    pub bootstrap: String,
+    pub supervisor_pid: Option<i32>,
+    pub nodes: Vec<NodeAnswer>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct NodeAnswer {
+    pub id: i32,
+    pub roles: &'static str,
+    pub pid: Option<i32>,
+    pub state: &'static str,
+    pub uptime_ms: Option<u64>,
+    pub listeners: String,
+    pub restarts: u32,
+    pub last_exit: Option<crate::cluster::LastExit>,
+}
+
+pub fn run(args: &StatusArgs) -> Result<(), Failure> {
+    let cluster = Cluster::load(&args.dir.dir)?;
+    let answer = Answer::of(&args.dir.dir, &cluster)?;
+    args.output.answer(&answer, |answer| {
+        let supervisor = match answer.supervisor_pid {
+            Some(pid) => format!("supervisor pid {pid}"),
+            None => "not running ('kraft up' starts it)".to_owned(),
+        };
+        format!(
+            "cluster {} at {}, {supervisor}\n\n{}",
+            answer.cluster_id,
+            answer.bootstrap,
+            node_table(answer)
+        )
+    })
+}
+
+impl Answer {
+    /// As the files and the processes say now.
+    pub fn of(dir: &Path, cluster: &Cluster) -> Result<Answer, Failure> {
+        let state = SupervisorState::load(dir)?;
+        let mut answer = Answer::from_state(cluster, &state);
+        for (node, answer) in cluster.nodes.iter().zip(&mut answer.nodes) {
+            if answer.pid.is_none() && Wish::read(dir, node) == Some(Wish::StayDown) {
+                answer.state = "held";
+            }
+        }
+        Ok(answer)
+    }
+
+    pub fn from_state(cluster: &Cluster, state: &SupervisorState) -> Answer {
+        let supervisor = state.running();
+        let node = |node| node_answer(node, state.node(node.id), supervisor.is_some());
+        Answer {
+            cluster_id: cluster.cluster_id.clone(),
+            bootstrap: cluster.bootstrap().join(","),
+            supervisor_pid: supervisor.map(|supervisor| supervisor.pid),
+            nodes: cluster.nodes.iter().map(node).collect(),
+        }
+    }
+
+    /// Why nodes are not running, in one line.
+    pub fn complaints(&self) -> String {
+        let ended = self.nodes.iter().filter(|node| node.pid.is_none() || node.restarts > 0);
+        let complaint = |node: &NodeAnswer| {
+            Some(format!("node {}: {}", node.id, node.last_exit.as_ref()?.describe()))
+        };
+        let complaints: Vec<_> = ended.filter_map(complaint).collect();
+        if complaints.is_empty() {
+            "all nodes run, but not every broker names every broker yet".to_owned()
+        } else {
+            complaints.join("; ")
+        }
+    }
+}
+
+fn node_answer(node: &Node, state: Option<&NodeState>, supervised: bool) -> NodeAnswer {
+    let process = state.and_then(NodeState::running);
+    let stat = process.and_then(|process| process.stat());
+    let restarts_soon = supervised && state.is_some_and(|state| state.back_off_ms.is_some());
+    NodeAnswer {
+        id: node.id,
+        roles: node.roles(),
+        pid: process.map(|process| process.pid),
+        state: match stat {
+            Some(Stat::Running) => "running",
+            Some(Stat::Paused) => "paused",
+            None if restarts_soon => "restarting",
+            None => "down",
+        },
+        uptime_ms: process
+            .and(state.and_then(|state| state.started_ms))
+            .map(|started| now_ms().saturating_sub(started)),
+        listeners: node.listeners(),
+        restarts: state.map_or(0, |state| state.restarts),
+        last_exit: state.and_then(|state| state.last_exit.clone()),
+    }
+}
+
+pub fn node_table(answer: &Answer) -> String {
+    let rows = answer.nodes.iter().map(|node| {
+        vec![
+            node.id.to_string(),
+            node.roles.to_owned(),
+            or_dash(node.pid),
+            node.state.to_owned(),
+            or_dash(node.uptime_ms.map(|uptime| duration(Duration::from_millis(uptime)))),
+            node.restarts.to_string(),
+            node.listeners.clone(),
+            or_dash(node.last_exit.as_ref().map(crate::cluster::LastExit::describe)),
+        ]
+    });
+    let header = ["node", "roles", "pid", "state", "uptime", "restarts", "listeners", "last exit"];
+    table(&header, rows)
+}
