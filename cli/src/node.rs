@@ -1,9 +1,12 @@
 //! `kraft node`: this process as one node. The only place where the command line meets the node's
 //! entry point and its configuration loader.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use kraft_node::config::{NodeConfig, Sources};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use tracing_subscriber::EnvFilter;
 
 use crate::report::{Context, Failure};
 
@@ -25,9 +28,34 @@ pub fn run(args: &NodeArgs) -> Result<(), Failure> {
     if let Some(supervisor) = args.supervisor {
         end_with(supervisor)?;
     }
-    std::fs::metadata(&args.config)
-        .doing(|| format!("cannot read the configuration {}", args.config.display()))?;
-    Err(Failure::new("this build has no node").because("it was made without the node's supervisor"))
+    let sources = Sources::of_process(Some(args.config.clone()), args.set.clone());
+    let (config, warnings) = NodeConfig::load(&sources)
+        .map_err(|errors| Failure::new("the configuration cannot be used").because(errors))?;
+    start_logging();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    kraft_node::supervisor::run(config).map_err(|failure| {
+        let mut causes = Vec::new();
+        let mut source = std::error::Error::source(&failure);
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        tracing::error!(causes = causes.join(": "), "{failure}");
+        Failure::new(format!("the node stops: {failure}")).because(causes.join(": "))
+    })
+}
+
+/// Structured lines on standard error; `KRAFT_LOG` chooses levels as `RUST_LOG` does elsewhere
+/// (`info`, `debug`, `kraft_node::peer=trace` ...).
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("KRAFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
 }
 
 /// A node never outlives its supervisor: nobody would restart it or know that it runs.

@@ -1,16 +1,12 @@
-//! `meta.properties`: whose data a directory holds. The node reads the same file.
+//! Formatting directories and reading whose they are, through the node's own code.
 
-use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::path::Path;
 
+use kraft_model::NodeId;
+use kraft_node::storage::{MetaProperties, StorageError, format_as, read_meta};
 use serde::Serialize;
 
-use crate::report::{Context, Failure};
-
-const FILE: &str = "meta.properties";
-/// Kafka's form of the file since KRaft.
-const VERSION: &str = "1";
+use crate::report::Failure;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Identity {
@@ -21,58 +17,26 @@ pub struct Identity {
 
 /// Writes `meta.properties` into `dir`, durably. A directory that holds anything is refused.
 pub fn format(dir: &Path, identity: &Identity) -> Result<(), Failure> {
-    let failed = || format!("cannot format '{}'", dir.display());
-    std::fs::create_dir_all(dir).doing(failed)?;
-    if std::fs::read_dir(dir).doing(failed)?.next().is_some() {
-        let why = match read(dir)? {
-            Some(found) => format!(
-                "it is formatted already: node {} of cluster {}",
-                found.node_id, found.cluster_id
-            ),
-            None => "it is not empty".to_owned(),
-        };
-        return Err(Failure::new(failed())
-            .because(why)
-            .next("empty it yourself if nothing in it is needed, or name another in log.dirs"));
-    }
-    let text = format!(
-        "version={VERSION}\ncluster.id={}\nnode.id={}\ndirectory.id={}\n",
-        identity.cluster_id, identity.node_id, identity.directory_id
-    );
-    let new = dir.join("meta.properties.new");
-    let written = (|| {
-        let mut file = std::fs::File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, dir.join(FILE))?;
-        std::fs::File::open(dir)?.sync_all()
-    })();
-    written.doing(failed)
+    let failed = || Failure::new(format!("cannot format '{}'", dir.display()));
+    let properties = MetaProperties {
+        cluster: identity.cluster_id.parse().map_err(|error| failed().because(error))?,
+        node: NodeId(identity.node_id),
+        directory: identity.directory_id.parse().map_err(|error| failed().because(error))?,
+    };
+    format_as(dir, properties).map(drop).map_err(|error| failed().because(error))
 }
 
 /// `None` if `dir` is not formatted.
 pub fn read(dir: &Path) -> Result<Option<Identity>, Failure> {
-    let path = dir.join(FILE);
-    let failed = || format!("cannot read {}", path.display());
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).doing(failed),
-    };
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let keys: BTreeMap<_, _> = lines.filter_map(|line| line.split_once('=')).collect();
-    let value = |key: &str| {
-        let value = keys.get(key).map(|value| value.trim().to_owned());
-        value.ok_or_else(|| Failure::new(failed()).because(format!("'{key}' is missing")))
-    };
-    let node_id = value("node.id")?;
-    Ok(Some(Identity {
-        cluster_id: value("cluster.id")?,
-        node_id: node_id.parse().map_err(|_| {
-            Failure::new(failed()).because(format!("node.id '{node_id}' is not a number"))
-        })?,
-        directory_id: value("directory.id")?,
-    }))
+    match read_meta(dir) {
+        Ok(found) => Ok(Some(Identity {
+            cluster_id: found.cluster.to_string(),
+            node_id: found.node.0,
+            directory_id: found.directory.to_string(),
+        })),
+        Err(StorageError::NotFormatted { .. }) => Ok(None),
+        Err(error) => Err(Failure::new(format!("cannot use '{}'", dir.display())).because(error)),
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +54,6 @@ mod tests {
         format(dir.path(), &identity).expect("it is empty");
         assert_eq!(read(dir.path()).expect("it is readable"), Some(identity.clone()));
         let again = format(dir.path(), &identity).expect_err("it is formatted");
-        assert!(again.to_string().contains("node 2 of cluster TWtVM09FVkJOVGN3TlRKRQ"));
+        assert!(again.to_string().contains("TWtVM09FVkJOVGN3TlRKRQ"), "{again}");
     }
 }

@@ -41,6 +41,16 @@ pub fn format(
     cluster: ClusterId,
     node: NodeId,
 ) -> Result<MetaProperties, StorageError> {
+    format_as(dir, MetaProperties { cluster, node, directory: new_directory_id() })
+}
+
+/// Like [`format`], with a directory id that was chosen before: a quorum's configuration may name it.
+///
+/// # Errors
+///
+/// As [`format`].
+pub fn format_as(dir: &Path, properties: MetaProperties) -> Result<MetaProperties, StorageError> {
+    let MetaProperties { cluster, node, .. } = properties;
     fs::create_dir_all(dir).context("create", dir)?;
     match read_meta(dir) {
         Ok(found) => {
@@ -58,7 +68,6 @@ pub fn format(
         }
     }
     let _lock = lock(dir)?;
-    let properties = MetaProperties { cluster, node, directory: new_directory_id() };
     let text = format!(
         "version=1\ncluster.id={cluster}\nnode.id={node}\ndirectory.id={}\n{FORMAT_KEY}={FORMAT}\n",
         properties.directory

@@ -25,7 +25,9 @@ mod timestamp;
 
 pub use build::{RecordView, records, values};
 pub use checkpoint::{Checkpoint, PartitionOffsets};
-pub use directory::{LogDirectory, MetaProperties, PartitionDirectory, format, read_meta};
+pub use directory::{
+    LogDirectory, MetaProperties, PartitionDirectory, format, format_as, read_meta,
+};
 pub use error::StorageError;
 pub use files::OpenFiles;
 pub use jobs::{DeleteJob, FlushJob, Flushed};

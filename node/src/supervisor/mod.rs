@@ -20,10 +20,6 @@ mod listeners;
 mod node;
 mod outside;
 
-use std::process::ExitCode;
-
-use tracing::error;
-
 pub use identity::{Identity, IdentityError};
 pub use node::{NodeSupervisor, Stop};
 
@@ -46,20 +42,11 @@ pub enum NodeError {
     Fatal(String),
 }
 
-/// Runs a node until it is told to stop (SIGTERM, SIGINT) or cannot go on. The exit code is 0 after
-/// an orderly stop, 1 otherwise; the reason is logged.
-pub fn run(config: NodeConfig) -> ExitCode {
-    match node::run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let mut causes = String::new();
-            let mut source = std::error::Error::source(&failure);
-            while let Some(cause) = source {
-                causes.push_str(&format!(": {cause}"));
-                source = cause.source();
-            }
-            error!("{failure}{causes}");
-            ExitCode::FAILURE
-        }
-    }
+/// Runs a node until it is told to stop (SIGTERM, SIGINT), or cannot go on.
+///
+/// # Errors
+///
+/// Why it did not start, or could not go on; an orderly stop is none.
+pub fn run(config: NodeConfig) -> Result<(), NodeError> {
+    node::run(config)
 }
