@@ -25,5 +25,5 @@ pub use backend::{
 pub use connection::{ConnectionError, ConnectionLimits, serve};
 pub use frame::FrameError;
 pub use guard::{ClientRequest, RequestError, decode_request};
-pub use listener::{Connections, Listener};
+pub use listener::{ConnectionSlot, Connections, Listener};
 pub use schema::{Schema, SchemaError};

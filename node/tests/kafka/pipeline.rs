@@ -43,6 +43,29 @@ fn batches_of_one_connection_are_submitted_in_order_before_the_first_is_acknowle
 }
 
 #[test]
+fn a_batch_is_submitted_while_the_answer_before_it_is_stuck_in_the_socket() {
+    run(async {
+        let backend = FakeBackend::new();
+        backend.add_topic(TOPIC, 1);
+        let mut client = Client::connect(&backend);
+        for _ in 0..4 {
+            client.call(&produce(TOPIC, 0, 1, batch(1, &[7; 900_000]).freeze()), 9).await;
+        }
+        // An answer of more than the socket holds, and nobody who reads it.
+        let large = client.send(&fetch(TOPIC, 0, 0), 11).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let after = client.send(&produce(TOPIC, 0, 1, batch(1, b"after").freeze()), 9).await;
+        while backend.submitted().len() < 5 {
+            tokio::task::yield_now().await;
+        }
+        client.receive::<FetchRequest>(large, 11).await;
+        client.receive::<ProduceRequest>(after, 9).await;
+    });
+}
+
+#[test]
 fn an_answer_that_is_ready_waits_for_the_one_before_it() {
     run(async {
         let backend = FakeBackend::new();
