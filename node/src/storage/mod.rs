@@ -1,4 +1,15 @@
 //! Logs on disk: Kafka's record batches in Kafka's segments, so that Kafka's own tools read them.
+//!
+//! ```text
+//!  replica machine ──▶ PartitionLog ─┐                ┌─▶ page cache (append, truncate)
+//!                                    ├─▶ SegmentedLog ┤
+//!  quorum machine ───▶ MetadataLog ──┘                └─▶ FlushJob, ReadPlan, DeleteJob ...
+//!                          │                              run where waiting is allowed
+//!                          └─▶ Snapshots, quorum-state
+//! ```
+//!
+//! Read on: [`PartitionLog`] and [`MetadataLog`] are what machines hold, [`LogDirectory`] is what
+//! they live in, [`scan_segment`] is what recovery believes.
 
 mod build;
 mod checkpoint;

@@ -66,7 +66,7 @@ impl SegmentedLog {
             return;
         }
         let bases = self.sealed.iter().skip(1).map(|s| s.base).chain([self.active.base]);
-        let passed = bases.take_while(|next| *next <= start).count();
+        let passed = bases.take(self.sealed.len()).take_while(|next| *next <= start).count();
         for index in 0..passed {
             let base = self.sealed[index].base;
             if let Err(source) = self.set_aside(base) {

@@ -5,7 +5,7 @@ use kraft_model::Offset;
 use kraft_model::log::Log;
 use kraft_node::storage::{OpenState, Verdict, scan_segment};
 
-use crate::support::{Home, Random, append, batch, read_all, small};
+use crate::support::{Home, Random, append, batch, directory, read_all, small};
 
 fn corrupt(home: &Home, random: &mut Random) -> String {
     let mut files = home.files(".log");
@@ -75,7 +75,7 @@ fn no_corruption_changes_a_record_or_hides_a_loss() {
 
 #[test]
 fn a_scan_takes_any_bytes() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     let path = dir.path().join("segment");
     let valid = batch(2, 100, 1).bytes;
     for seed in 0..2000 {

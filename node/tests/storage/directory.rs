@@ -3,11 +3,13 @@
 use kraft_model::{BrokerEpoch, ClusterId, NodeId, Offset};
 use kraft_node::storage::{Checkpoint, LogDirectory, PartitionOffsets, StorageError, format};
 
+use crate::support::directory;
+
 const CLUSTER: ClusterId = ClusterId(0x1234_5678);
 
 #[test]
 fn a_directory_is_formatted_once_and_keeps_its_identity() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     assert!(matches!(LogDirectory::open(dir.path()), Err(StorageError::NotFormatted { .. })));
     let formatted = format(dir.path(), CLUSTER, NodeId(1001)).unwrap();
     assert!(matches!(
@@ -20,7 +22,7 @@ fn a_directory_is_formatted_once_and_keeps_its_identity() {
 
 #[test]
 fn what_apache_kafka_or_anybody_else_wrote_is_refused_and_untouched() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     let kafkas = "#\n#Mon Jan 01 00:00:00 UTC 2024\nversion=1\nnode.id=1\n\
                   cluster.id=TWtVM09FVkJOVGN3TlRKRQ\ndirectory.id=TWtVM09FVkJOVGN3TlRKRQ\n";
     let path = dir.path().join("meta.properties");
@@ -33,7 +35,7 @@ fn what_apache_kafka_or_anybody_else_wrote_is_refused_and_untouched() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), kafkas);
 
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     std::fs::write(dir.path().join("thesis.tex"), "").unwrap();
     let refused = format(dir.path(), CLUSTER, NodeId(1));
     assert!(matches!(refused, Err(StorageError::ForeignFiles { .. })), "{refused:?}");
@@ -42,7 +44,7 @@ fn what_apache_kafka_or_anybody_else_wrote_is_refused_and_untouched() {
 
 #[test]
 fn a_directory_in_use_is_refused_with_its_users_process_id() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     format(dir.path(), CLUSTER, NodeId(1)).unwrap();
     let held = LogDirectory::open(dir.path()).unwrap();
     let pid = std::process::id();
@@ -56,7 +58,7 @@ fn a_directory_in_use_is_refused_with_its_users_process_id() {
 
 #[test]
 fn only_a_clean_stop_leaves_its_broker_epoch_and_only_once() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     format(dir.path(), CLUSTER, NodeId(1)).unwrap();
     let opened = LogDirectory::open(dir.path()).unwrap();
     assert_eq!(opened.clean_stop, None);
@@ -69,7 +71,7 @@ fn only_a_clean_stop_leaves_its_broker_epoch_and_only_once() {
 
 #[test]
 fn a_damaged_checkpoint_makes_the_stop_unclean() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     format(dir.path(), CLUSTER, NodeId(1)).unwrap();
     let offsets = PartitionOffsets::from([(("t".to_owned(), 0), Offset(5))]);
     Checkpoint::RecoveryPoint.write(dir.path(), &offsets).unwrap();
@@ -84,7 +86,7 @@ fn a_damaged_checkpoint_makes_the_stop_unclean() {
 
 #[test]
 fn partitions_are_found_by_their_names() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     format(dir.path(), CLUSTER, NodeId(1)).unwrap();
     for name in ["a-b-12", "a-0", "__cluster_metadata-0", "a-1.0123-delete", "lost+found"] {
         std::fs::create_dir(dir.path().join(name)).unwrap();

@@ -9,13 +9,13 @@ use kraft_node::storage::{
     LogConfig, MetadataLog, MetadataRecovery, Records, StorageError, records,
 };
 
-use crate::support::files;
+use crate::support::{directory, files};
 
 struct Home(tempfile::TempDir);
 
 impl Home {
     fn new() -> Home {
-        Home(tempfile::tempdir().unwrap())
+        Home(directory())
     }
 
     fn dir(&self) -> PathBuf {
@@ -65,7 +65,7 @@ fn an_epoch_begins_with_a_control_batch_and_reads_are_the_same_from_memory_and_d
     let (mut log, recovery) = home.open();
     assert_eq!(recovery, MetadataRecovery::default());
     log.append_leader_change(Epoch(3), NodeId(1));
-    (0..100).for_each(|i| propose(&mut log, 3, &vec![i; 200]));
+    (0..100).for_each(|i| propose(&mut log, 3, &[i; 200]));
     log.append_leader_change(Epoch(5), NodeId(2));
     let first = log.read(Offset(0));
     let batch = first.batches().next().unwrap().1;

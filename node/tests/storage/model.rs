@@ -143,5 +143,5 @@ impl FlushNow for PartitionLog {
 
 #[test]
 fn a_log_answers_like_a_vector_of_batches_whatever_is_done_to_it() {
-    (0..60).for_each(run);
+    (0..200).for_each(run);
 }

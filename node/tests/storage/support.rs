@@ -12,6 +12,14 @@ use kraft_node::storage::{
 
 pub const TOPIC: TopicId = TopicId(0xfeed);
 
+/// A directory for one test, in memory where the system has a place for that: what is tested is
+/// the order of things, not the device, and thousands of fsyncs take their time.
+pub fn directory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let in_memory = memory.is_dir().then(|| tempfile::tempdir_in(memory).ok()).flatten();
+    in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
+}
+
 /// Small segments and dense indexes, so that little data goes everywhere.
 pub fn small() -> LogConfig {
     LogConfig { segment_bytes: 4096, index_interval_bytes: 256, ..LogConfig::default() }
@@ -24,7 +32,7 @@ pub struct Home {
 
 impl Home {
     pub fn new(config: LogConfig) -> Home {
-        Home { dir: tempfile::tempdir().unwrap(), config }
+        Home { dir: directory(), config }
     }
 
     pub fn path(&self) -> PathBuf {
