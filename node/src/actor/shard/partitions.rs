@@ -61,6 +61,9 @@ pub enum StartError {
 /// A fetch that no deadline ends is ended after this; Kafka's clients wait half a second.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// How long after its deadline a fetch is given up that no shard has answered.
+const UNANSWERED: Duration = Duration::from_secs(1);
+
 impl Partitions {
     /// Opens every log in `directories`, which may take its time after an unclean stop, and starts
     /// `worker_threads` shards. Nothing is led or followed before the first publication.
@@ -209,8 +212,10 @@ impl Partitions {
             }
         }
         if answers.len() > 1 {
-            // One has enough or has waited its longest: what the others have will do.
-            gathered.answered.notified().await;
+            // One has enough or has waited its longest: what the others have will do. A shard that
+            // stops says nothing, so that this wait has an end of its own.
+            let latest = deadline + UNANSWERED;
+            let _ = tokio::time::timeout_at(latest.into(), gathered.answered.notified()).await;
             for (shard, _) in &answers {
                 self.0.shards[*shard].deliver(Command::CutShort(number));
             }
