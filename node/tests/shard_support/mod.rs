@@ -1,11 +1,12 @@
 //! Brokers' partitions in one process: real logs in temporary directories, links that are function
 //! calls, and a controller that grants every ISR.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use kraft_node::actor::shard::{
 };
 use kraft_node::config::NodeConfig;
 use kraft_node::kafka::{FetchItem, FetchRead, FetchSpec, ProduceItem, Produced};
-use kraft_node::peer::Message;
+use kraft_node::peer::{LinkId, Message};
 use kraft_node::storage::Records;
 use tempfile::TempDir;
 
@@ -56,7 +57,8 @@ pub struct Cluster {
 struct Shared {
     running: Mutex<BTreeMap<NodeId, Partitions>>,
     image: Mutex<Image>,
-    linked: Mutex<BTreeSet<(NodeId, NodeId)>>,
+    linked: Mutex<BTreeMap<(NodeId, NodeId), LinkId>>,
+    links: AtomicU64,
     cut: Mutex<BTreeSet<NodeId>>,
     messages: AtomicUsize,
     violations: Mutex<Vec<&'static str>>,
@@ -69,6 +71,7 @@ impl Cluster {
             running: Mutex::default(),
             image: Mutex::default(),
             linked: Mutex::default(),
+            links: AtomicU64::new(0),
             cut: Mutex::default(),
             messages: AtomicUsize::new(0),
             violations: Mutex::default(),
@@ -250,21 +253,24 @@ impl Shared {
             return;
         }
         let pair = (one.min(other), one.max(other));
-        if self.linked.lock().expect("unpoisoned").insert(pair) {
-            a.on_link_up(other);
-            b.on_link_up(one);
+        if let Entry::Vacant(entry) = self.linked.lock().expect("unpoisoned").entry(pair) {
+            let link = LinkId(self.links.fetch_add(1, Ordering::Relaxed));
+            entry.insert(link);
+            a.on_link_up(other, link);
+            b.on_link_up(one, link);
         }
     }
 
     fn unlink(&self, broker: NodeId) {
         let mut linked = self.linked.lock().expect("unpoisoned");
-        let gone: Vec<_> =
-            linked.iter().filter(|(a, b)| *a == broker || *b == broker).copied().collect();
-        for pair in gone {
-            linked.remove(&pair);
-            self.partitions(pair.0).inspect(|partitions| partitions.on_link_down(pair.1));
-            self.partitions(pair.1).inspect(|partitions| partitions.on_link_down(pair.0));
-        }
+        linked.retain(|&(a, b), &mut link| {
+            if a != broker && b != broker {
+                return true;
+            }
+            self.partitions(a).inspect(|partitions| partitions.on_link_down(b, link));
+            self.partitions(b).inspect(|partitions| partitions.on_link_down(a, link));
+            false
+        });
     }
 }
 

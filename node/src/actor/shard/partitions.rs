@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Arbiter, ArbiterHandle};
@@ -28,7 +28,7 @@ use crate::config::NodeConfig;
 use crate::kafka::{
     FetchSpec, FetchedItem, ListOffset, ListedOffset, LogDirInfo, ProduceItem, Produced,
 };
-use crate::peer::{ReplicaFetch, ReplicaFetched};
+use crate::peer::{LinkId, Message, PartitionFetch, ReplicaFetch, ReplicaFetched};
 
 /// All partitions of a broker. Cheap to clone; every clone names the same shards.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ struct Inner {
     shards: Vec<ShardHandle>,
     arbiters: Mutex<Vec<Arbiter>>,
     router: Arc<Router>,
+    /// The newest link to each peer.
+    links: Mutex<HashMap<NodeId, LinkId>>,
     publisher: Mutex<Publisher>,
     registration: Arc<AtomicI64>,
     next_fetch: AtomicU64,
@@ -58,6 +60,9 @@ pub enum StartError {
 
 /// A fetch that no deadline ends is ended after this; Kafka's clients wait half a second.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// How long after its deadline a fetch is given up that no shard has answered.
+const UNANSWERED: Duration = Duration::from_secs(1);
 
 impl Partitions {
     /// Opens every log in `directories`, which may take its time after an unclean stop, and starts
@@ -100,6 +105,7 @@ impl Partitions {
             shards,
             arbiters: Mutex::new(arbiters),
             router: common.router,
+            links: Mutex::default(),
             publisher: Mutex::new(Publisher::new(me, common.config)),
             registration: common.registration,
             next_fetch: AtomicU64::new(0),
@@ -212,8 +218,10 @@ impl Partitions {
             }
         }
         if answers.len() > 1 {
-            // One has enough or has waited its longest: what the others have will do.
-            gathered.answered.notified().await;
+            // One has enough or has waited its longest: what the others have will do. A shard that
+            // stops says nothing, so that this wait has an end of its own.
+            let latest = deadline + UNANSWERED;
+            let _ = tokio::time::timeout_at(latest.into(), gathered.answered.notified()).await;
             for (shard, _) in &answers {
                 self.0.shards[*shard].deliver(Command::CutShort(number));
             }
@@ -285,7 +293,7 @@ impl Partitions {
             Routed::Parts(parts) => {
                 for (shard, part) in shards.iter().zip(parts) {
                     let Some(part) = part else { continue };
-                    let bytes = part.partitions.len() * size_of::<crate::peer::PartitionFetch>();
+                    let bytes = part.partitions.len() * size_of::<PartitionFetch>();
                     is_known &= shard.try_send(Command::ReplicaFetch(part), bytes).is_ok();
                 }
             }
@@ -296,7 +304,7 @@ impl Partitions {
             let partitions = Vec::new();
             let answer = ReplicaFetched { fetcher, sequence, unknown_session: true, partitions };
             // A full link is about to be closed or drained; the follower's next word tells again.
-            let _ = self.0.outside.peers.send(peer, crate::peer::Message::ReplicaFetched(answer));
+            let _ = self.0.outside.peers.send(peer, Message::ReplicaFetched(answer));
         }
     }
 
@@ -314,14 +322,27 @@ impl Partitions {
         }
     }
 
-    pub fn on_link_up(&self, peer: NodeId) {
+    /// A link to `peer` stands; it takes the place of an older one whose end is told later.
+    pub fn on_link_up(&self, peer: NodeId, link: LinkId) {
+        self.links().insert(peer, link);
         self.0.router.link_down(peer);
         self.0.shards.iter().for_each(|shard| shard.deliver(Command::LinkUp(peer)));
     }
 
-    pub fn on_link_down(&self, peer: NodeId) {
+    /// The link is gone; nothing happens if another one has taken its place.
+    pub fn on_link_down(&self, peer: NodeId, link: LinkId) {
+        let mut links = self.links();
+        if links.get(&peer) != Some(&link) {
+            return;
+        }
+        links.remove(&peer);
+        drop(links);
         self.0.router.link_down(peer);
         self.0.shards.iter().for_each(|shard| shard.deliver(Command::LinkDown(peer)));
+    }
+
+    fn links(&self) -> MutexGuard<'_, HashMap<NodeId, LinkId>> {
+        self.0.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The orderly stop: everything to disk. Whether all of it is there, so that the next start may
