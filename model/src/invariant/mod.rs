@@ -1,2 +1,4 @@
 //! Invariants of the protocol, one file each: the same functions judge the checkers, the simulator
 //! and the running cluster.
+
+pub mod quorum;
