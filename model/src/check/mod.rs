@@ -11,6 +11,7 @@
 
 mod explore;
 mod fingerprints;
+pub mod quorum;
 pub mod replica;
 mod search;
 mod story;
@@ -110,10 +111,10 @@ pub struct Mutation {
 
 /// Every configuration that must hold, quick ones first.
 pub fn models() -> Vec<Configuration> {
-    Vec::new()
+    quorum::models()
 }
 
 /// Every wired guard with the configuration aimed at it.
 pub fn mutations() -> Vec<Mutation> {
-    Vec::new()
+    quorum::mutations()
 }

@@ -2,4 +2,5 @@
 //! and the running cluster.
 
 pub mod metadata;
+pub mod quorum;
 pub mod replica;

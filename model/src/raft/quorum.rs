@@ -245,6 +245,11 @@ impl<R: Rules> Quorum<R> {
         self.vote
     }
 
+    /// Whether this node follows a leader that has answered it, and so refuses pre-votes (Q4).
+    pub fn has_fetched(&self) -> bool {
+        matches!(self.role, Role::Follower(Follower { contact: Contact::Fetched, .. }))
+    }
+
     /// The offset of this epoch's first record, on the leader.
     pub fn epoch_start(&self) -> Option<Offset> {
         match self.role {

@@ -194,6 +194,9 @@ impl<R: Rules> Replica<R> {
                 fx.push(Effect::CancelTimer(Timer::Lag(follower.node)));
             }
             follower.lag = Lag::None;
+            if before.contains(&follower.node) {
+                follower.fetched = false;
+            }
         }
         self.watch_lag(log, fx);
         self.propose_isr(log, fx);

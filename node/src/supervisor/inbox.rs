@@ -39,7 +39,7 @@ impl Inbox {
                 self.to_quorum(Input::LinkUp { peer, link, incarnation });
                 self.to_router(News::LinkUp(peer));
                 if let Some(partitions) = self.partitions.get() {
-                    partitions.on_link_up(peer);
+                    partitions.on_link_up(peer, link);
                 }
             }
             LinkEvent::Down { peer, link, cause, .. } => {
@@ -47,7 +47,7 @@ impl Inbox {
                 self.to_quorum(Input::LinkDown { peer, link });
                 self.to_router(News::LinkDown(peer));
                 if let Some(partitions) = self.partitions.get() {
-                    partitions.on_link_down(peer);
+                    partitions.on_link_down(peer, link);
                 }
             }
             LinkEvent::Received { peer, link, message } => self.received(peer, link, message),

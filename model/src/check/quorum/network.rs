@@ -1,0 +1,329 @@
+//! Messages under way: one connection per pair of nodes, whose two directions keep their order.
+
+use crate::inline::InlineVec;
+use crate::limits::MAX_VOTERS;
+use crate::raft::{
+    BeginQuorumEpoch, EndQuorumEpoch, Fetch, FetchOutcome, FetchResponse, Message, Vote,
+    VoteResponse,
+};
+use crate::{DirectoryId, Epoch, EpochEnd, ErrorCode, NodeId, Offset, ReplicaKey};
+
+use super::disk::Run;
+
+/// Nodes of the largest configuration.
+pub(super) const MAX_NODES: usize = 4;
+
+/// Messages that one direction of a connection holds; a sender waits while it is full.
+pub(super) const DEPTH: usize = 4;
+
+/// A message in as few bytes as it has content: identities follow from the connection that it
+/// travels on, numbers are small. Packing and unpacking is exact, which a test shows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub(super) enum Packet {
+    #[default]
+    None,
+    Vote {
+        epoch: u8,
+        last_epoch: u8,
+        end: u8,
+        pre_vote: bool,
+    },
+    VoteResponse {
+        epoch: u8,
+        leader: u8,
+        granted: bool,
+        pre_vote: bool,
+        error: u8,
+    },
+    Begin {
+        epoch: u8,
+    },
+    BeginResponse {
+        epoch: u8,
+        leader: u8,
+    },
+    End {
+        epoch: u8,
+        successors: [u8; MAX_NODES],
+    },
+    Fetch {
+        epoch: u8,
+        offset: u8,
+        last_epoch: u8,
+        high_watermark: u8,
+    },
+    Records {
+        epoch: u8,
+        leader: u8,
+        offset: u8,
+        last_epoch: u8,
+        records: Run,
+        high_watermark: u8,
+    },
+    Diverging {
+        epoch: u8,
+        leader: u8,
+        offset: u8,
+        last_epoch: u8,
+        end_epoch: u8,
+        end: u8,
+    },
+    Refused {
+        epoch: u8,
+        leader: u8,
+        offset: u8,
+        last_epoch: u8,
+        error: u8,
+    },
+}
+
+/// The key of the node with this index: ids from 1, one directory each.
+pub(super) fn key(index: usize) -> ReplicaKey {
+    ReplicaKey { id: id(index), directory: DirectoryId(index as u128 + 1) }
+}
+
+pub(super) fn id(index: usize) -> NodeId {
+    NodeId(index as i32 + 1)
+}
+
+/// The index of the node with this id.
+pub(super) fn index(id: NodeId) -> usize {
+    id.0 as usize - 1
+}
+
+fn pack_id(id: Option<NodeId>) -> u8 {
+    id.map_or(0, |id| id.0 as u8)
+}
+
+fn unpack_id(packed: u8) -> Option<NodeId> {
+    (packed > 0).then_some(NodeId(i32::from(packed)))
+}
+
+const ERRORS: [ErrorCode; 5] = [
+    ErrorCode::FencedLeaderEpoch,
+    ErrorCode::UnknownLeaderEpoch,
+    ErrorCode::NotLeaderOrFollower,
+    ErrorCode::InvalidVoterKey,
+    ErrorCode::InvalidRequest,
+];
+
+fn pack_error(error: Option<ErrorCode>) -> u8 {
+    error.map_or(0, |error| {
+        let at = ERRORS.iter().position(|&known| known == error);
+        at.expect("an error that the quorum answers with") as u8 + 1
+    })
+}
+
+pub(super) fn unpack_error(packed: u8) -> Option<ErrorCode> {
+    (packed > 0).then(|| ERRORS[usize::from(packed) - 1])
+}
+
+fn epoch(packed: u8) -> Epoch {
+    Epoch(i32::from(packed))
+}
+
+fn offset(packed: u8) -> Offset {
+    Offset(i64::from(packed))
+}
+
+impl Packet {
+    pub(super) fn pack(message: &Message<Run>) -> Packet {
+        match message {
+            Message::Vote(vote) => Packet::Vote {
+                epoch: vote.epoch.0 as u8,
+                last_epoch: vote.last_epoch.0 as u8,
+                end: vote.end.0 as u8,
+                pre_vote: vote.pre_vote,
+            },
+            Message::VoteResponse(answer) => Packet::VoteResponse {
+                epoch: answer.epoch.0 as u8,
+                leader: pack_id(answer.leader),
+                granted: answer.granted,
+                pre_vote: answer.pre_vote,
+                error: pack_error(answer.error),
+            },
+            Message::BeginQuorumEpoch(begin) => Packet::Begin { epoch: begin.epoch.0 as u8 },
+            Message::BeginQuorumEpochResponse { epoch, leader } => {
+                Packet::BeginResponse { epoch: epoch.0 as u8, leader: pack_id(*leader) }
+            }
+            Message::EndQuorumEpoch(end) => {
+                let mut successors = [0; MAX_NODES];
+                for (slot, voter) in successors.iter_mut().zip(&end.successors) {
+                    *slot = voter.id.0 as u8;
+                }
+                Packet::End { epoch: end.epoch.0 as u8, successors }
+            }
+            Message::Fetch(fetch) => Packet::Fetch {
+                epoch: fetch.epoch.0 as u8,
+                offset: fetch.offset.0 as u8,
+                last_epoch: fetch.last_epoch.0 as u8,
+                high_watermark: fetch.high_watermark.0 as u8,
+            },
+            Message::FetchResponse(answer) => Packet::pack_fetched(answer),
+            Message::FetchSnapshot(_) | Message::FetchSnapshotResponse(_) => {
+                unreachable!("this model takes no snapshots")
+            }
+        }
+    }
+
+    fn pack_fetched(answer: &FetchResponse<Run>) -> Packet {
+        let (epoch, leader) = (answer.epoch.0 as u8, pack_id(answer.leader));
+        let (offset, last_epoch) = (answer.offset.0 as u8, answer.last_epoch.0 as u8);
+        match answer.outcome {
+            FetchOutcome::Records { batch, high_watermark } => {
+                let records = batch.unwrap_or_default();
+                let high_watermark = high_watermark.0 as u8;
+                Packet::Records { epoch, leader, offset, last_epoch, records, high_watermark }
+            }
+            FetchOutcome::Diverging(end) => {
+                let (end_epoch, end) = (end.epoch as u8, end.end.0 as u8);
+                Packet::Diverging { epoch, leader, offset, last_epoch, end_epoch, end }
+            }
+            FetchOutcome::Refused(error) => {
+                let error = pack_error(Some(error));
+                Packet::Refused { epoch, leader, offset, last_epoch, error }
+            }
+            FetchOutcome::Snapshot(_) => unreachable!("this model takes no snapshots"),
+        }
+    }
+
+    /// The message again, as it went `from` one node `to` another.
+    pub(super) fn unpack(self, from: usize, to: usize) -> Message<Run> {
+        match self {
+            Packet::None => unreachable!("an empty place is no message"),
+            Packet::Vote { epoch: e, last_epoch, end, pre_vote } => Message::Vote(Vote {
+                epoch: epoch(e),
+                candidate: key(from),
+                voter: key(to),
+                last_epoch: epoch(last_epoch),
+                end: offset(end),
+                pre_vote,
+            }),
+            Packet::VoteResponse { epoch: e, leader, granted, pre_vote, error } => {
+                let (epoch, leader, error) = (epoch(e), unpack_id(leader), unpack_error(error));
+                Message::VoteResponse(VoteResponse { epoch, leader, granted, pre_vote, error })
+            }
+            Packet::Begin { epoch: e } => Message::BeginQuorumEpoch(BeginQuorumEpoch {
+                epoch: epoch(e),
+                leader: id(from),
+                voter: key(to),
+            }),
+            Packet::BeginResponse { epoch: e, leader } => {
+                Message::BeginQuorumEpochResponse { epoch: epoch(e), leader: unpack_id(leader) }
+            }
+            Packet::End { epoch: e, successors } => {
+                let named = successors.iter().copied().filter_map(unpack_id);
+                let successors: InlineVec<ReplicaKey, MAX_VOTERS> =
+                    named.map(|id| key(index(id))).collect();
+                Message::EndQuorumEpoch(EndQuorumEpoch {
+                    epoch: epoch(e),
+                    leader: id(from),
+                    successors,
+                })
+            }
+            Packet::Fetch { epoch: e, offset: at, last_epoch, high_watermark } => {
+                Message::Fetch(Fetch {
+                    epoch: epoch(e),
+                    replica: key(from),
+                    offset: offset(at),
+                    last_epoch: epoch(last_epoch),
+                    high_watermark: offset(high_watermark),
+                })
+            }
+            Packet::Records {
+                epoch: e,
+                leader,
+                offset: at,
+                last_epoch,
+                records,
+                high_watermark,
+            } => {
+                let batch = (records.len() > 0).then_some(records);
+                let high_watermark = offset(high_watermark);
+                let outcome = FetchOutcome::Records { batch, high_watermark };
+                fetched(e, leader, at, last_epoch, outcome)
+            }
+            Packet::Diverging { epoch: e, leader, offset: at, last_epoch, end_epoch, end } => {
+                let end = EpochEnd { epoch: i32::from(end_epoch), end: offset(end) };
+                fetched(e, leader, at, last_epoch, FetchOutcome::Diverging(end))
+            }
+            Packet::Refused { epoch: e, leader, offset: at, last_epoch, error } => {
+                let error = unpack_error(error).expect("a refusal names its error");
+                fetched(e, leader, at, last_epoch, FetchOutcome::Refused(error))
+            }
+        }
+    }
+
+    /// The epoch that an answer speaks of; `None` for a request.
+    pub(super) fn answer_epoch(self) -> Option<Epoch> {
+        match self {
+            Packet::VoteResponse { epoch: e, .. }
+            | Packet::BeginResponse { epoch: e, .. }
+            | Packet::Records { epoch: e, .. }
+            | Packet::Diverging { epoch: e, .. }
+            | Packet::Refused { epoch: e, .. } => Some(epoch(e)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_request(self) -> bool {
+        self.answer_epoch().is_none()
+    }
+}
+
+fn fetched(e: u8, leader: u8, at: u8, last_epoch: u8, outcome: FetchOutcome<Run>) -> Message<Run> {
+    let (epoch, last_epoch) = (epoch(e), epoch(last_epoch));
+    let (leader, offset) = (unpack_id(leader), offset(at));
+    Message::FetchResponse(FetchResponse { epoch, leader, offset, last_epoch, outcome })
+}
+
+/// One direction of a connection.
+pub(super) type Queue = InlineVec<Packet, DEPTH>;
+
+/// Every direction of every connection, by sender and receiver.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Network<const N: usize> {
+    queues: [[Queue; N]; N],
+}
+
+impl<const N: usize> Network<N> {
+    pub(super) fn new() -> Self {
+        Network { queues: [[Queue::new(); N]; N] }
+    }
+
+    pub(super) fn queue(&self, from: usize, to: usize) -> &[Packet] {
+        &self.queues[from][to]
+    }
+
+    /// Puts a message at the end of its queue. The configurations are such that a queue never
+    /// fills up, so that none of them cuts off a behaviour unseen.
+    ///
+    /// # Panics
+    /// If the queue is full.
+    pub(super) fn send(&mut self, from: usize, to: usize, packet: Packet) {
+        self.queues[from][to].push(packet);
+    }
+
+    pub(super) fn take(&mut self, from: usize, to: usize, at: usize) -> Packet {
+        self.queues[from][to].remove(at)
+    }
+
+    /// The connection between two nodes breaks, and what was under way on it is lost.
+    pub(super) fn break_link(&mut self, a: usize, b: usize) {
+        self.queues[a][b].clear();
+        self.queues[b][a].clear();
+    }
+
+    pub(super) fn drop_dead(&mut self, to: usize, is_dead: impl Fn(Packet) -> bool) {
+        for from in 0..N {
+            let queue = &mut self.queues[from][to];
+            if queue.iter().any(|&packet| is_dead(packet)) {
+                queue.retain(|&packet| !is_dead(packet));
+            }
+        }
+    }
+
+    pub(super) fn packets(&self) -> impl Iterator<Item = Packet> + '_ {
+        self.queues.iter().flatten().flat_map(|queue| queue.iter().copied())
+    }
+}

@@ -1,0 +1,173 @@
+//! What must always hold of a controller quorum, whoever looks: checker, simulator, or a running
+//! cluster's operator.
+//!
+//! Every function is pure and takes the little that it judges. [`Replica`] is one node as seen at
+//! one moment; history (who ever led, what was ever committed) is the caller's to keep.
+
+use crate::{Epoch, NodeId};
+
+/// A record of the metadata log as an invariant sees it: comparable, and of an epoch.
+pub trait Entry: Eq {
+    fn epoch(&self) -> i32;
+}
+
+/// One node of the quorum at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Replica<'a, E> {
+    pub epoch: Epoch,
+    pub leads: bool,
+    pub log: &'a [E],
+    /// Records of `log` that are on disk.
+    pub flushed: usize,
+    pub high_watermark: usize,
+}
+
+/// The longest prefix that any node ever took for committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Committed<'a, E> {
+    pub log: &'a [E],
+    /// The highest epoch in which a leader advanced it.
+    pub epoch: Epoch,
+}
+
+/// One leader per epoch, ever: nobody leads an epoch that another node has led before. `led` names
+/// the leader that `epoch` is known to have had.
+pub fn one_leader_per_epoch(led: Option<NodeId>, leads: NodeId) -> bool {
+    led.is_none_or(|led| led == leads)
+}
+
+/// Epochs never fall, and a vote given in an epoch is never changed in it (Q2, Q3).
+pub fn promises_kept(before: (Epoch, Option<NodeId>), after: (Epoch, Option<NodeId>)) -> bool {
+    after.0 > before.0 || after.0 == before.0 && (before.1.is_none() || before.1 == after.1)
+}
+
+/// Where two logs have a record of one epoch at one offset, they are the same up to there.
+pub fn logs_match<E: Entry>(one: &[E], other: &[E]) -> bool {
+    let shared = one.len().min(other.len());
+    let last_common = (0..shared).rev().find(|&at| one[at].epoch() == other[at].epoch());
+    last_common.is_none_or(|at| one[..=at] == other[..=at])
+}
+
+/// Epochs do not fall along a log, and none is above its node's.
+pub fn epochs_ascend<E: Entry>(replica: &Replica<'_, E>) -> bool {
+    replica.log.is_sorted_by_key(Entry::epoch)
+        && replica.log.last().is_none_or(|last| last.epoch() <= replica.epoch.0)
+}
+
+/// A leader of the epoch in which something was committed, or of a later one, has all of it.
+pub fn leader_is_complete<E: Entry>(replica: &Replica<'_, E>, committed: Committed<'_, E>) -> bool {
+    !replica.leads || replica.epoch < committed.epoch || replica.log.starts_with(committed.log)
+}
+
+/// What a node takes for committed is what everybody does: the committed prefix never changes.
+pub fn committed_never_changes<E: Entry>(
+    replica: &Replica<'_, E>,
+    committed: Committed<'_, E>,
+) -> bool {
+    let Some(own) = replica.log.get(..replica.high_watermark) else { return false };
+    let shared = own.len().min(committed.log.len());
+    own[..shared] == committed.log[..shared]
+}
+
+/// What is committed is on the flushed logs of a majority.
+pub fn committed_is_durable<'a, E: Entry + 'a>(
+    voters: impl ExactSizeIterator<Item = Replica<'a, E>>,
+    committed: Committed<'_, E>,
+) -> bool {
+    let all = voters.len();
+    let holders = voters.filter(|replica| {
+        let flushed = &replica.log[..replica.flushed.min(replica.log.len())];
+        flushed.starts_with(committed.log)
+    });
+    holders.count() * 2 > all
+}
+
+/// The high watermark of a node that keeps running never falls (Q7).
+pub fn high_watermark_rises(before: usize, after: usize) -> bool {
+    after >= before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Entry for (i32, char) {
+        fn epoch(&self) -> i32 {
+            self.0
+        }
+    }
+
+    type Log = &'static [(i32, char)];
+
+    fn replica(epoch: i32, leads: bool, log: Log, flushed: usize) -> Replica<'static, (i32, char)> {
+        Replica { epoch: Epoch(epoch), leads, log, flushed, high_watermark: 0 }
+    }
+
+    fn committed(log: Log, epoch: i32) -> Committed<'static, (i32, char)> {
+        Committed { log, epoch: Epoch(epoch) }
+    }
+
+    #[test]
+    fn a_second_leader_of_an_epoch_is_seen() {
+        assert!(one_leader_per_epoch(None, NodeId(1)));
+        assert!(one_leader_per_epoch(Some(NodeId(1)), NodeId(1)));
+        assert!(!one_leader_per_epoch(Some(NodeId(2)), NodeId(1)));
+    }
+
+    #[test]
+    fn a_fallen_epoch_and_a_changed_vote_are_seen() {
+        let (one, two) = (Some(NodeId(1)), Some(NodeId(2)));
+        assert!(promises_kept((Epoch(1), None), (Epoch(1), one)));
+        assert!(promises_kept((Epoch(1), one), (Epoch(2), None)));
+        assert!(!promises_kept((Epoch(2), None), (Epoch(1), None)));
+        assert!(!promises_kept((Epoch(1), one), (Epoch(1), two)));
+        assert!(!promises_kept((Epoch(1), one), (Epoch(1), None)));
+    }
+
+    #[test]
+    fn logs_that_agree_on_an_epoch_must_agree_below_it() {
+        assert!(logs_match(&[(1, 'a'), (1, 'b')], &[(1, 'a'), (2, 'c')]));
+        assert!(!logs_match(&[(1, 'a')], &[(1, 'b')]));
+        assert!(!logs_match(&[(1, 'a'), (3, 'c')], &[(2, 'a'), (3, 'c')]));
+    }
+
+    #[test]
+    fn an_epoch_that_falls_along_a_log_is_seen() {
+        assert!(epochs_ascend(&replica(2, false, &[(1, 'a'), (2, 'b')], 0)));
+        assert!(!epochs_ascend(&replica(2, false, &[(2, 'a'), (1, 'b')], 0)));
+        assert!(!epochs_ascend(&replica(1, false, &[(2, 'a')], 0)));
+    }
+
+    #[test]
+    fn a_leader_that_misses_a_committed_record_is_seen_unless_it_is_deposed() {
+        assert!(leader_is_complete(&replica(2, true, &[(1, 'a')], 0), committed(&[(1, 'a')], 1)));
+        assert!(!leader_is_complete(&replica(2, true, &[], 0), committed(&[(1, 'a')], 1)));
+        assert!(leader_is_complete(&replica(1, true, &[], 0), committed(&[(2, 'a')], 2)));
+    }
+
+    #[test]
+    fn a_changed_committed_record_is_seen() {
+        let follower = Replica { high_watermark: 1, ..replica(2, false, &[(2, 'b')], 0) };
+        assert!(!committed_never_changes(&follower, committed(&[(1, 'a')], 1)));
+        assert!(committed_never_changes(&follower, committed(&[(2, 'b'), (2, 'c')], 2)));
+        let beyond = Replica { high_watermark: 2, ..follower };
+        assert!(!committed_never_changes(&beyond, committed(&[], 2)));
+    }
+
+    #[test]
+    fn a_record_on_half_of_the_disks_is_not_durable() {
+        let held = replica(1, false, &[(1, 'a')], 1);
+        let pending = replica(1, false, &[(1, 'a')], 0);
+        let durable =
+            |voters: Vec<_>| committed_is_durable(voters.into_iter(), committed(&[(1, 'a')], 1));
+        assert!(durable(vec![held, held, pending]));
+        assert!(!durable(vec![held, pending, pending]));
+        assert!(!durable(vec![held, held, pending, pending]));
+    }
+
+    #[test]
+    fn a_falling_high_watermark_is_seen() {
+        assert!(high_watermark_rises(1, 1));
+        assert!(!high_watermark_rises(2, 1));
+    }
+}
