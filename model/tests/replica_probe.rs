@@ -12,6 +12,7 @@ fn probe() {
         let model = ReplicaModel {
             rules: Mutated(guard),
             flush: n[7] == 1,
+            fetches_in_flight: n[8] == 1,
             max_leader_epoch: LeaderEpoch(n[0] as i32),
             left: Left {
                 appends: n[1],
@@ -36,4 +37,14 @@ fn probe() {
             println!("{v}");
         }
     }
+}
+#[test]
+fn sizes() {
+    println!("state {} ", std::mem::size_of::<State>());
+}
+
+fn cpu() -> f64 {
+    let s = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let f: Vec<&str> = s.rsplit(')').next().unwrap().split_whitespace().collect();
+    f[11].parse::<f64>().unwrap() / 100.0
 }

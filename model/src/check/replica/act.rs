@@ -1,11 +1,13 @@
 //! Everything that can happen next, and what it does.
 
-use crate::Offset;
+use crate::invariant::replica::high_watermark_stands;
 use crate::log::{Extent, Log};
 use crate::replica::small_log::SmallBatch;
 use crate::replica::{Acks, Effect, Effects, Event, Fetch, FetchOutcome, Fetched, Timer};
+use crate::{LeaderEpoch, Offset};
 
 use super::config::ReplicaModel;
+use super::shared::Shared;
 use super::state::{Alteration, BROKERS, Broker, Controller, Exchange, History, State, Stop, node};
 use super::unflushed;
 
@@ -23,6 +25,11 @@ pub enum Action {
     /// The broker replays the metadata up to now.
     Replay {
         broker: u8,
+    },
+    /// A fetch and its answer, with nothing in between.
+    Fetch {
+        follower: u8,
+        leader: u8,
     },
     /// The leader answers a fetch that has arrived.
     Serve {
@@ -85,10 +92,10 @@ impl ReplicaModel {
     pub(super) fn initial(&self) -> State {
         let rules = self.rules;
         let mut state = State {
-            brokers: std::array::from_fn(|index| Broker::new(index, rules)),
-            controller: Controller::new(),
+            brokers: std::array::from_fn(|index| Shared::new(Broker::new(index, rules))),
+            controller: Shared::new(Controller::new()),
             fetches: Default::default(),
-            alters: [Alteration::Idle; BROKERS],
+            alters: Default::default(),
             history: History::default(),
             left: self.left,
         };
@@ -104,6 +111,12 @@ impl ReplicaModel {
                 self.list_broker_actions(state, index, broker, all);
             } else {
                 all.push(Action::Restart { broker: index });
+            }
+            if !self.fetches_in_flight
+                && let Some((leader, _)) = broker.replica.wanted_fetch()
+                && state.brokers[leader.0 as usize].is_up()
+            {
+                all.push(Action::Fetch { follower: index, leader: leader.0 as u8 });
             }
             for leader in 0..BROKERS as u8 {
                 self.list_fetch_actions(state, index, leader, all);
@@ -147,7 +160,7 @@ impl ReplicaModel {
                 all.push(Action::RetryAlter { leader: index });
             }
         }
-        if *broker.replica.view() != state.controller.view(self.flush) {
+        if broker.replica.would_notice(&state.controller.view(self.flush)) {
             all.push(Action::Replay { broker: index });
         }
         if self.flush && unflushed(broker) > 0 {
@@ -162,9 +175,9 @@ impl ReplicaModel {
     }
 
     fn list_fetch_actions(&self, state: &State, follower: u8, leader: u8, all: &mut Vec<Action>) {
-        match &state.fetches[usize::from(follower)][usize::from(leader)] {
-            Exchange::Idle => {}
-            Exchange::Asked(fetch) => {
+        match state.fetches[usize::from(follower)][usize::from(leader)].as_deref() {
+            None => {}
+            Some(Exchange::Asked(fetch)) => {
                 if state.brokers[usize::from(leader)].is_up() {
                     all.push(Action::Serve { follower, leader });
                 }
@@ -172,7 +185,7 @@ impl ReplicaModel {
                     all.push(Action::LoseFetch { follower, leader });
                 }
             }
-            Exchange::Answered(_) => {
+            Some(Exchange::Answered(_)) => {
                 all.push(Action::Take { follower, leader });
                 all.push(Action::LoseFetch { follower, leader });
             }
@@ -180,16 +193,16 @@ impl ReplicaModel {
     }
 
     fn list_alter_actions(&self, state: &State, leader: u8, all: &mut Vec<Action>) {
-        match &state.alters[usize::from(leader)] {
-            Alteration::Idle => {}
-            Alteration::Asked { asked, .. } => {
+        match state.alters[usize::from(leader)].as_deref() {
+            None => {}
+            Some(Alteration::Asked { asked, .. }) => {
                 all.push(Action::Decide { leader });
                 let broker = &state.brokers[usize::from(leader)];
                 if broker.replica.wanted_alteration() != Some(*asked) {
                     all.push(Action::LoseAlter { leader });
                 }
             }
-            Alteration::Answered { .. } => {
+            Some(Alteration::Answered { .. }) => {
                 all.push(Action::Learn { leader });
                 all.push(Action::LoseAlter { leader });
             }
@@ -198,7 +211,7 @@ impl ReplicaModel {
 
     /// The bound on leader epochs: what would begin another one does not happen.
     fn stays_within_epochs(&self, state: &State, action: Action) -> bool {
-        let mut controller = state.controller;
+        let mut controller = *state.controller;
         match action {
             Action::Fence { broker } => controller.fence(usize::from(broker), self.rules),
             Action::Unfence { broker } => controller.unfence(usize::from(broker), self.rules),
@@ -217,6 +230,13 @@ impl ReplicaModel {
             Action::Append { leader } => self.append(state, usize::from(leader)),
             Action::Resend { leader } => self.resend(state, usize::from(leader)),
             Action::Replay { broker } => self.replay(state, usize::from(broker)),
+            Action::Fetch { follower, leader } => {
+                let (follower, leader) = (usize::from(follower), usize::from(leader));
+                self.ask(state, follower);
+                self.serve(state, follower, leader);
+                self.take(state, follower, leader);
+                state.fetches[follower][leader] = None;
+            }
             Action::Serve { follower, leader } => {
                 self.serve(state, usize::from(follower), usize::from(leader));
             }
@@ -224,11 +244,11 @@ impl ReplicaModel {
                 self.take(state, usize::from(follower), usize::from(leader));
             }
             Action::LoseFetch { follower, leader } => {
-                state.fetches[usize::from(follower)][usize::from(leader)] = Exchange::Idle;
+                state.fetches[usize::from(follower)][usize::from(leader)] = None;
             }
             Action::Decide { leader } => self.decide(state, usize::from(leader)),
             Action::Learn { leader } => self.learn(state, usize::from(leader)),
-            Action::LoseAlter { leader } => state.alters[usize::from(leader)] = Alteration::Idle,
+            Action::LoseAlter { leader } => state.alters[usize::from(leader)] = None,
             Action::RetryAlter { leader } => {
                 self.step(state, usize::from(leader), Event::Timeout(Timer::AlterRetry));
             }
@@ -237,25 +257,25 @@ impl ReplicaModel {
             }
             Action::Flush { broker } => {
                 let index = usize::from(broker);
-                state.brokers[index].log.flush();
+                state.brokers[index].change(|broker| broker.log.flush());
                 let end = state.brokers[index].log.end();
                 self.step(state, index, Event::Flushed(end));
             }
             Action::Fence { broker } => {
                 state.left.fences -= 1;
-                state.controller.fence(usize::from(broker), self.rules);
+                state.controller.change(|it| it.fence(usize::from(broker), self.rules));
             }
             Action::Unfence { broker } => {
-                state.controller.unfence(usize::from(broker), self.rules);
+                state.controller.change(|it| it.unfence(usize::from(broker), self.rules));
             }
             Action::Stop { broker } => {
                 state.left.clean_stops -= 1;
-                state.brokers[usize::from(broker)].log.flush();
+                state.brokers[usize::from(broker)].change(|broker| broker.log.flush());
                 self.go_down(state, usize::from(broker), Stop::Clean);
             }
             Action::Crash { broker, kept } => {
                 state.left.lossy_stops -= 1;
-                state.brokers[usize::from(broker)].log.lose_tail(kept);
+                state.brokers[usize::from(broker)].change(|broker| broker.log.lose_tail(kept));
                 self.go_down(state, usize::from(broker), Stop::Lossy);
             }
             Action::Restart { broker } => self.restart(state, usize::from(broker)),
@@ -287,7 +307,9 @@ impl ReplicaModel {
     }
 
     fn serve(&self, state: &mut State, follower: usize, leader: usize) {
-        let Exchange::Asked(fetch) = state.fetches[follower][leader] else { return };
+        let Some(&Exchange::Asked(fetch)) = state.fetches[follower][leader].as_deref() else {
+            return;
+        };
         let effects = self.step(state, leader, Event::Fetch(fetch));
         let answered = effects.into_iter().find_map(|effect| match effect {
             Effect::Answer { outcome, .. } => Some(outcome),
@@ -309,30 +331,35 @@ impl ReplicaModel {
         let known = state.brokers[follower].replica.high_watermark();
         if says_something(&outcome, known) {
             let answer = Fetched { position: fetch.position, outcome };
-            state.fetches[follower][leader] = Exchange::Answered(answer);
+            state.fetches[follower][leader] = Some(Shared::new(Exchange::Answered(answer)));
         } else if !self.is_wanted(state, &fetch, leader as u8) {
-            state.fetches[follower][leader] = Exchange::Idle;
+            state.fetches[follower][leader] = None;
         }
     }
 
     fn take(&self, state: &mut State, follower: usize, leader: usize) {
-        let exchange = std::mem::take(&mut state.fetches[follower][leader]);
-        if let Exchange::Answered(answer) = exchange {
+        let exchange = state.fetches[follower][leader].take();
+        if let Some(Exchange::Answered(answer)) = exchange.as_deref() {
+            let answer = answer.clone();
             self.step(state, follower, Event::Fetched { leader: node(leader), answer });
         }
     }
 
     fn decide(&self, state: &mut State, leader: usize) {
-        let Alteration::Asked { sender, asked } = state.alters[leader] else { return };
-        let answer = state.controller.alter(leader, sender, &asked, self.rules);
-        let is_up = state.brokers[leader].is_up();
-        state.alters[leader] =
-            if is_up { Alteration::Answered { asked, answer } } else { Alteration::Idle };
+        let Some(&Alteration::Asked { sender, asked }) = state.alters[leader].as_deref() else {
+            return;
+        };
+        let decide = |it: &mut Controller| it.alter(leader, sender, &asked, self.rules);
+        let answer = state.controller.change(decide);
+        let answered = Shared::new(Alteration::Answered { asked, answer });
+        state.alters[leader] = state.brokers[leader].is_up().then_some(answered);
     }
 
     fn learn(&self, state: &mut State, leader: usize) {
-        let Alteration::Answered { asked, answer } = state.alters[leader] else { return };
-        state.alters[leader] = Alteration::Idle;
+        let Some(&Alteration::Answered { asked, answer }) = state.alters[leader].as_deref() else {
+            return;
+        };
+        state.alters[leader] = None;
         let event = Event::Altered {
             leader_epoch: asked.leader_epoch,
             partition_epoch: asked.partition_epoch,
@@ -351,39 +378,39 @@ impl ReplicaModel {
 
     /// Connections break; an AlterPartition that has left may still arrive.
     fn go_down(&self, state: &mut State, index: usize, stop: Stop) {
-        state.brokers[index].go_down(index, stop, self.rules);
-        if matches!(state.alters[index], Alteration::Answered { .. }) {
-            state.alters[index] = Alteration::Idle;
+        state.brokers[index].change(|broker| broker.go_down(index, stop, self.rules));
+        if matches!(state.alters[index].as_deref(), Some(Alteration::Answered { .. })) {
+            state.alters[index] = None;
         }
         for other in 0..BROKERS {
-            state.fetches[index][other] = Exchange::Idle;
-            state.fetches[other][index] = Exchange::Idle;
+            state.fetches[index][other] = None;
+            state.fetches[other][index] = None;
         }
     }
 
     /// B1: the broker registers, and acts on no metadata that are older than that.
     fn restart(&self, state: &mut State, index: usize) {
-        let Some(stop) = state.brokers[index].stop.take() else { return };
-        state.alters[index] = Alteration::Idle;
-        state.controller.register(index, stop, self.rules);
+        let Some(stop) = state.brokers[index].stop else { return };
+        state.brokers[index].change(|broker| broker.stop = None);
+        state.alters[index] = None;
+        state.controller.change(|it| it.register(index, stop, self.rules));
         self.replay(state, index);
     }
 
     /// Steps one broker's replica and lets the clients see what comes of it.
     fn step(&self, state: &mut State, index: usize, event: Event<SmallBatch>) -> Effects {
         let State { brokers, history, .. } = state;
-        let broker = &mut brokers[index];
-        let led = broker.replica.is_leader().then(|| broker.replica.leader_epoch());
-        let before = broker.replica.high_watermark();
-        let mut effects = Effects::new();
-        broker.replica.step(&mut broker.log, event, &mut effects);
-        broker.replica.forget_clocks();
-        let leads = broker.replica.is_leader().then(|| broker.replica.leader_epoch());
-        let stands = crate::invariant::replica::high_watermark_stands(
-            before,
-            broker.replica.high_watermark(),
-        );
-        history.high_watermark_fell |= led.is_some() && led == leads && !stands;
+        let led = leadership(&brokers[index]);
+        let before = brokers[index].replica.high_watermark();
+        let effects = brokers[index].change(|Broker { replica, log, .. }| {
+            let mut effects = Effects::new();
+            replica.step(log, event, &mut effects);
+            replica.forget_what_is_idle();
+            effects
+        });
+        let broker = &brokers[index];
+        let stands = high_watermark_stands(before, broker.replica.high_watermark());
+        history.high_watermark_fell |= led.is_some() && led == leadership(broker) && !stands;
         history.read(broker);
         for effect in &effects {
             if let Effect::Reply { request, result: Ok(appended) } = effect
@@ -398,21 +425,27 @@ impl ReplicaModel {
     /// Puts on its way what a broker wants to ask and has a free connection for.
     pub(super) fn send_what_waits(&self, state: &mut State) {
         for index in 0..BROKERS {
-            let broker = &state.brokers[index];
-            let registration = state.controller.broker_epoch(index);
-            if let Some((leader, position)) = broker.replica.wanted_fetch() {
-                let exchange = &mut state.fetches[index][leader.0 as usize];
-                if *exchange == Exchange::Idle {
-                    let (follower, broker_epoch) = (node(index), registration);
-                    *exchange = Exchange::Asked(Fetch { follower, broker_epoch, position });
-                }
+            if self.fetches_in_flight {
+                self.ask(state, index);
             }
-            if let Some(asked) = broker.replica.wanted_alteration()
-                && state.alters[index] == Alteration::Idle
+            if let Some(asked) = state.brokers[index].replica.wanted_alteration()
+                && state.alters[index].is_none()
             {
-                state.alters[index] = Alteration::Asked { sender: registration, asked };
+                let sender = state.controller.broker_epoch(index);
+                let request = Alteration::Asked { sender, asked };
+                state.alters[index] = Some(Shared::new(request));
             }
         }
+    }
+
+    /// Sends the follower's fetch, if it has one and none is on its way to that leader.
+    fn ask(&self, state: &mut State, index: usize) {
+        let Some((leader, position)) = state.brokers[index].replica.wanted_fetch() else { return };
+        let broker_epoch = state.controller.broker_epoch(index);
+        state.fetches[index][leader.0 as usize].get_or_insert_with(|| {
+            let follower = node(index);
+            Shared::new(Exchange::Asked(Fetch { follower, broker_epoch, position }))
+        });
     }
 
     /// Whether the follower still waits for the answer to this fetch.
@@ -420,6 +453,11 @@ impl ReplicaModel {
         let follower = &state.brokers[fetch.follower.0 as usize];
         follower.replica.wanted_fetch() == Some((node(usize::from(leader)), fetch.position))
     }
+}
+
+/// The epoch that the broker leads, if it leads one.
+fn leadership(broker: &Broker) -> Option<LeaderEpoch> {
+    broker.replica.is_leader().then(|| broker.replica.leader_epoch())
 }
 
 /// A refusal says nothing that asking again would not; a held fetch waits for records or a higher

@@ -14,6 +14,8 @@ pub struct ReplicaModel {
     pub rules: Mutated,
     /// Acknowledge only what is flushed.
     pub flush: bool,
+    /// Whether a fetch and its answer take their time, so that they may be late.
+    pub fetches_in_flight: bool,
     pub max_leader_epoch: LeaderEpoch,
     pub left: Left,
     /// Whether the bounds are wide enough for every `sometimes` property.
@@ -24,6 +26,7 @@ pub const BASE: ReplicaModel = ReplicaModel {
     name: "replica",
     rules: Mutated(None),
     flush: false,
+    fetches_in_flight: false,
     max_leader_epoch: LeaderEpoch(2),
     left: Left { appends: 2, resends: 0, fences: 2, silences: 0, clean_stops: 0, lossy_stops: 0 },
     expect_all: true,
@@ -38,7 +41,7 @@ impl Checked for ReplicaModel {
         let left = &self.left;
         format!(
             "{BROKERS} brokers, 1 partition, min.insync.replicas {MIN_ISR}, {} records, {} leader epochs, \
-             {} fencings, {} shrinks, {} clean stops, {} lossy crashes, {} resends, {}",
+             {} fencings, {} shrinks, {} clean stops, {} lossy crashes, {} resends, {}, {}",
             left.appends,
             self.max_leader_epoch.0 + 1,
             left.fences,
@@ -46,6 +49,7 @@ impl Checked for ReplicaModel {
             left.clean_stops,
             left.lossy_stops,
             left.resends,
+            if self.fetches_in_flight { "fetches in flight" } else { "fetches at once" },
             if self.flush {
                 "flushed before acknowledging"
             } else {

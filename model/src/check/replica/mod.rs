@@ -9,10 +9,12 @@
 //! * *A refused or lost request is asked again at once*: all that a retry timer does is wait.
 //! * *An answer that says nothing new* stays with the leader, as a held fetch does.
 //! * *A follower that is behind may be found silent at any time*, which covers its lag timer.
+//! * *Followers* replay only what they read: who leads, in which epoch.
 //! * *Consumers read everything that any replica shows, at once*: who reads later sees no more.
 
 mod act;
 mod config;
+mod shared;
 mod state;
 mod tell;
 
@@ -24,10 +26,10 @@ use stateright::{Model, Property};
 
 use crate::invariant::replica as promise;
 use crate::log::Log;
-use crate::replica::FetchOutcome;
 use crate::{ErrorCode, LeaderEpoch};
 
-use state::{Alteration, BROKERS, Broker, Exchange, node};
+use shared::Shared;
+use state::{Alteration, BROKERS, Broker, node};
 
 impl Model for ReplicaModel {
     type State = State;
@@ -55,7 +57,7 @@ impl Model for ReplicaModel {
             Property::always(SAME, |_, state: &State| consumers_agree(state)),
             Property::always(AGREE, |_, state: &State| logs_agree(state)),
             Property::always(ACTIVE, |_, state: &State| {
-                promise::isr_is_active(&state.controller.partition, &state.controller)
+                promise::isr_is_active(&state.controller.partition, &*state.controller)
             }),
             Property::always(STANDS, |_, state: &State| !state.history.high_watermark_fell),
             Property::always(ONCE, |_, state: &State| producers_once(state)),
@@ -78,7 +80,7 @@ pub(super) const ONCE: &str = "an idempotent producer's records are there once a
 fn electable(state: &State) -> impl Iterator<Item = &Broker> {
     let members = promise::electable(&state.controller.partition);
     let brokers = (0..BROKERS).filter(|&index| members.contains(&node(index)));
-    brokers.map(|index| &state.brokers[index]).filter(|broker| broker.is_up())
+    brokers.map(|index| &*state.brokers[index]).filter(|broker| broker.is_up())
 }
 
 fn acknowledged_is_electable(state: &State) -> bool {
@@ -98,14 +100,14 @@ fn shown_is_electable(state: &State) -> bool {
 }
 
 fn consumers_agree(state: &State) -> bool {
-    state.brokers.iter().all(|broker| promise::shows_the_same(broker, state.history.shown()))
+    state.brokers.iter().all(|broker| promise::shows_the_same(&**broker, state.history.shown()))
 }
 
 fn logs_agree(state: &State) -> bool {
     let [a, b, c] = &state.brokers;
     [(a, b), (a, c), (b, c)]
         .iter()
-        .all(|(one, other)| promise::agree_below_high_watermark(*one, *other))
+        .all(|(one, other)| promise::agree_below_high_watermark(&***one, &***other))
 }
 
 fn producers_once(state: &State) -> bool {
@@ -133,22 +135,16 @@ impl ReplicaModel {
                 partition.partition_epoch.0 >= 2 && partition.isr.len() == BROKERS
             }));
             all.push(Property::sometimes("a follower has to truncate", |_, state: &State| {
-                let diverging = |exchange: &Exchange| match exchange {
-                    Exchange::Answered(answer) => {
-                        matches!(answer.outcome, FetchOutcome::Diverging(_))
-                    }
-                    _ => false,
-                };
-                state.fetches.iter().flatten().any(diverging)
+                state.brokers.iter().any(|broker| diverges(state, broker))
             }));
             all.push(Property::sometimes("a stale leader is refused", |_, state: &State| {
-                let fenced = |alteration: &Alteration| match alteration {
+                let fenced = |alteration: &Shared<Alteration>| match &**alteration {
                     Alteration::Answered { answer, .. } => {
                         answer.error == Some(ErrorCode::FencedLeaderEpoch)
                     }
                     _ => false,
                 };
-                state.alters.iter().any(fenced)
+                state.alters.iter().flatten().any(fenced)
             }));
         }
         all
@@ -159,7 +155,18 @@ impl ReplicaModel {
     }
 }
 
-/// Nothing of a broker's log is below the flushed end that a crash would take.
+/// Whether the broker follows a leader of its epoch whose log parts from its own.
+fn diverges(state: &State, broker: &Broker) -> bool {
+    let Some((leader, position)) = broker.replica.wanted_fetch() else { return false };
+    let leader = &state.brokers[leader.0 as usize];
+    let parting = leader.log.end_of_epoch(position.last_epoch.0);
+    leader.replica.is_leader()
+        && leader.replica.leader_epoch() == position.leader_epoch
+        && position.last_epoch != LeaderEpoch::UNKNOWN
+        && (parting.epoch < position.last_epoch.0 || parting.end < position.offset)
+}
+
+/// Records that a power failure may take.
 pub(super) fn unflushed(broker: &Broker) -> u8 {
     broker.log.end().since(broker.log.flushed()) as u8
 }

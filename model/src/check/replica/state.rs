@@ -12,6 +12,8 @@ use crate::{BrokerEpoch, ErrorCode, NodeId, Offset, TopicPartition};
 
 use crate::check::Mutated;
 
+use super::shared::Shared;
+
 pub const BROKERS: usize = 3;
 
 /// `min.insync.replicas` of the topic.
@@ -22,12 +24,12 @@ pub const RECORDS: usize = 4;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct State {
-    pub brokers: [Broker; BROKERS],
-    pub controller: Controller,
+    pub brokers: [Shared<Broker>; BROKERS],
+    pub controller: Shared<Controller>,
     /// Fetches by follower and leader: one in flight for each pair, as on a connection.
-    pub fetches: [[Exchange; BROKERS]; BROKERS],
+    pub fetches: [[Option<Shared<Exchange>>; BROKERS]; BROKERS],
     /// AlterPartition requests by sender.
-    pub alters: [Alteration; BROKERS],
+    pub alters: [Option<Shared<Alteration>>; BROKERS],
     pub history: History,
     pub left: Left,
 }
@@ -48,17 +50,14 @@ pub enum Stop {
     Lossy,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Exchange {
-    #[default]
-    Idle,
     Asked(Fetch),
     Answered(Fetched<SmallBatch>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Alteration {
-    Idle,
     Asked { sender: BrokerEpoch, asked: AlteredPartition },
     Answered { asked: AlteredPartition, answer: AlterPartitionResult },
 }

@@ -31,6 +31,9 @@ fn sentence(action: Action) -> String {
             format!("the producer sends its last record again, to broker {leader}")
         }
         Action::Replay { broker } => format!("broker {broker} replays the metadata"),
+        Action::Fetch { follower, leader } => {
+            format!("broker {follower} fetches from broker {leader}")
+        }
         Action::Serve { follower, leader } => {
             format!("broker {leader} looks at the fetch of broker {follower}")
         }
