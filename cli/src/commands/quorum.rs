@@ -171,27 +171,66 @@ fn with_lags(mut quorum: Quorum) -> Quorum {
 
 /// Asking controllers themselves, over the peer protocol: the only way while no broker is up.
 mod controllers {
-    use kraft_node::peer::{QuorumView, VoterView};
+    use std::sync::Arc;
+    use std::time::Duration;
 
+    use kraft_model::NodeId;
+    use kraft_node::peer::{
+        Admit, LinkEvent, Links, LocalPeer, Message, QuorumView, Timing, VoterView, identify,
+    };
+    use tokio::sync::mpsc;
+
+    use super::super::block_on;
     use super::{Quorum, Replica, status_of, with_lags};
     use crate::report::Failure;
 
-    /// The view of the first controller to answer.
+    /// How long one controller may take to answer.
+    const PATIENCE: Duration = Duration::from_secs(3);
+
+    /// The view of the leader if it answers, else the one of the latest epoch.
     pub fn ask(addresses: &[String]) -> Result<Quorum, Failure> {
-        let mut reasons = Vec::new();
+        let (mut reasons, mut views) = (Vec::new(), Vec::new());
         for address in addresses {
-            match describe(address) {
-                Ok(view) => return Ok(quorum(&view)),
-                Err(reason) => reasons.push(format!("{address}: {reason}")),
+            let asked = describe(address);
+            match block_on(async { Ok(tokio::time::timeout(PATIENCE, asked).await) })? {
+                Ok(Ok(view)) => views.push(view),
+                Ok(Err(reason)) => reasons.push(format!("{address}: {reason}")),
+                Err(_) => reasons.push(format!("{address}: no answer in {PATIENCE:?}")),
             }
         }
-        Err(Failure::new("cannot describe the quorum")
-            .because(reasons.join("; "))
-            .next("see whether the controllers run ('kraft status'), or ask a broker instead"))
+        views.sort_by_key(|(node, view)| (view.leader == Some(*node), view.epoch));
+        views.pop().map(|(_, view)| quorum(&view)).ok_or_else(|| {
+            Failure::new("cannot describe the quorum")
+                .because(reasons.join("; "))
+                .next("see whether the controllers run ('kraft status'), or ask a broker instead")
+        })
     }
 
-    fn describe(_address: &str) -> Result<QuorumView, String> {
-        Err("this build does not speak to controllers".to_owned())
+    /// Who answers at `address`, and what it knows.
+    async fn describe(address: &str) -> Result<(NodeId, QuorumView), String> {
+        let (host, port) = address.rsplit_once(':').ok_or("HOST:PORT is expected")?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port: u16 = port.parse().map_err(|_| format!("'{port}' is no port"))?;
+        let hello = identify((host, port)).await.map_err(|error| error.to_string())?;
+        let (events, mut received) = mpsc::channel(16);
+        let admit: Admit = Arc::new(|_| Ok(()));
+        let local = LocalPeer::tool(hello.cluster);
+        let links = Links::new(local, admit, Timing::default(), events);
+        links.ensure(hello.node, (host.to_owned(), port));
+        while let Some(event) = received.recv().await {
+            match event {
+                LinkEvent::Up { peer, .. } => links
+                    .send(peer, Message::DescribeQuorum { id: 1 })
+                    .map_err(|error| error.to_string())?,
+                LinkEvent::Received { message: Message::QuorumDescribed { view, .. }, .. } => {
+                    links.close();
+                    return Ok((hello.node, view));
+                }
+                LinkEvent::Refused { reason, .. } => return Err(reason),
+                _ => {}
+            }
+        }
+        Err("the link was closed".to_owned())
     }
 
     fn quorum(view: &QuorumView) -> Quorum {

@@ -23,6 +23,7 @@ use tokio_util::codec::{FramedRead, FramedWrite};
 use super::frame::{FrameCodec, FrameError, Kind, Outgoing, PREFACE};
 use super::wire;
 use crate::config::Roles;
+use crate::limits::HANDSHAKE_TIME;
 
 /// Versions of the peer protocol that this release speaks.
 const VERSIONS: RangeInclusive<u8> = 1..=1;
@@ -143,6 +144,20 @@ impl Wire {
 }
 
 impl LocalPeer {
+    /// An operator's tool: no node, without a role, that asks a node of `cluster`. Its id is a
+    /// random one among the highest, which nobody gives to a node.
+    pub fn tool(cluster: ClusterId) -> LocalPeer {
+        let random = uuid::Uuid::new_v4().as_u128();
+        LocalPeer {
+            cluster,
+            node: NodeId(i32::MAX - (random & 0xffff) as i32),
+            directory: DirectoryId::ZERO,
+            roles: Roles { controller: false, broker: false },
+            incarnation: Incarnation(random),
+            endpoint: (String::new(), 0),
+        }
+    }
+
     fn hello(&self, probe: bool) -> Hello {
         Hello {
             cluster: self.cluster,
@@ -159,7 +174,9 @@ impl LocalPeer {
 
     /// What every node refuses, whatever its policy; the reason names what differs.
     fn check(&self, hello: &Hello) -> Result<(), String> {
-        if hello.cluster != self.cluster {
+        // An operator's tool asks any node who it is; it gets no link by that.
+        let is_question = hello.probe && hello.cluster == ClusterId::ZERO;
+        if hello.cluster != self.cluster && !is_question {
             return Err(format!(
                 "node {} is of cluster {}, node {} of cluster {}",
                 hello.node, hello.cluster, self.node, self.cluster
@@ -216,6 +233,23 @@ pub(super) async fn greet(
         wire.say(Kind::Ready, &()).await?;
     }
     Ok((wire.opened(), hello))
+}
+
+/// Asks whoever listens at `endpoint` who it is, without being part of its cluster.
+///
+/// # Errors
+/// Nobody answers there, or no node of kraft does.
+pub async fn identify(endpoint: (&str, u16)) -> Result<Hello, HandshakeError> {
+    let ask = async {
+        let stream = TcpStream::connect(endpoint).await?;
+        stream.set_nodelay(true)?;
+        let (reader, mut writer) = stream.into_split();
+        writer.write_all(&PREFACE).await?;
+        let mut wire = Wire::new(Cursor::new(Bytes::new()).chain(reader), writer);
+        wire.say(Kind::Hello, &LocalPeer::tool(ClusterId::ZERO).hello(true)).await?;
+        wire.hear(Kind::Hello).await
+    };
+    tokio::time::timeout(HANDSHAKE_TIME, ask).await.map_err(|_| HandshakeError::Closed)?
 }
 
 /// Answers a connection that came in; `first` has been read of it already. `None`: it was a probe

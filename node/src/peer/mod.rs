@@ -21,7 +21,7 @@ mod table;
 mod wire;
 
 pub use frame::{FrameError, PREFACE};
-pub use handshake::{HandshakeError, Hello, LocalPeer};
+pub use handshake::{HandshakeError, Hello, LocalPeer, identify};
 pub use link::Cause;
 pub use links::{Admit, LinkError, LinkEvent, LinkId, Links, Timing};
 pub use message::{
