@@ -110,10 +110,10 @@ pub struct Mutation {
 
 /// Every configuration that must hold, quick ones first.
 pub fn models() -> Vec<Configuration> {
-    Vec::new()
+    replica::configurations()
 }
 
 /// Every wired guard with the configuration aimed at it.
 pub fn mutations() -> Vec<Mutation> {
-    Vec::new()
+    replica::mutations()
 }
