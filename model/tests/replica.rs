@@ -3,7 +3,7 @@
 #![cfg(feature = "check")]
 
 use kraft_model::check::replica::{
-    IN_FLIGHT, PAGE_CACHE, PRODUCER, RESTARTS, ReplicaModel, SHRINKS, mutations,
+    FLUSHED, IN_FLIGHT, Left, PAGE_CACHE, PRODUCER, RESTARTS, ReplicaModel, SHRINKS, mutations,
 };
 use kraft_model::check::{Budget, Fate, explore};
 
@@ -19,6 +19,12 @@ fn holds(model: &ReplicaModel) {
 #[test]
 fn nothing_acknowledged_from_the_page_cache_is_lost_with_one_machine() {
     holds(&PAGE_CACHE);
+}
+
+#[test]
+fn nothing_acknowledged_from_the_disk_is_lost_with_one_machine() {
+    let left = Left { appends: 1, ..FLUSHED.left };
+    holds(&ReplicaModel { left, ..FLUSHED });
 }
 
 #[test]
