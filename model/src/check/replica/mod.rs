@@ -14,15 +14,16 @@
 
 mod act;
 mod config;
+mod list;
 mod shared;
 mod state;
 mod tell;
 
-pub use act::Action;
 pub use config::{
     FAULTS, FLUSHED, IN_FLIGHT, PAGE_CACHE, PRODUCER, RESTARTS, ReplicaModel, SHRINKS,
     configurations, mutations,
 };
+pub use list::Action;
 pub use state::{Left, State};
 
 use stateright::{Model, Property};
@@ -163,9 +164,4 @@ fn diverges(state: &State, broker: &Broker) -> bool {
         && leader.replica.leader_epoch() == position.leader_epoch
         && position.last_epoch != LeaderEpoch::UNKNOWN
         && (parting.epoch < position.last_epoch.0 || parting.end < position.offset)
-}
-
-/// Records that a power failure may take.
-pub(super) fn unflushed(broker: &Broker) -> u8 {
-    broker.log.end().since(broker.log.flushed()) as u8
 }
