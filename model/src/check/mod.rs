@@ -111,10 +111,10 @@ pub struct Mutation {
 
 /// Every configuration that must hold, quick ones first.
 pub fn models() -> Vec<Configuration> {
-    quorum::models()
+    quorum::models().into_iter().chain(replica::configurations()).collect()
 }
 
 /// Every wired guard with the configuration aimed at it.
 pub fn mutations() -> Vec<Mutation> {
-    quorum::mutations()
+    quorum::mutations().into_iter().chain(replica::mutations()).collect()
 }

@@ -106,7 +106,7 @@ impl<R: Rules> Replica<R> {
     ) {
         let has_records = !is_empty(&records);
         if has_records {
-            if records.base() != log.end() {
+            if records.base() != log.end() && self.rules.holds(Guard::StaleFetchResponse) {
                 // Not what was asked for; a leader that errs is asked again later.
                 return self.pause(fx);
             }

@@ -14,12 +14,16 @@
 
 mod act;
 mod config;
+mod list;
 mod shared;
 mod state;
 mod tell;
 
-pub use act::Action;
-pub use config::{BASE, ReplicaModel, configurations, mutations};
+pub use config::{
+    FAULTS, FLUSHED, IN_FLIGHT, PAGE_CACHE, PRODUCER, RESTARTS, ReplicaModel, SHRINKS,
+    configurations, mutations,
+};
+pub use list::Action;
 pub use state::{Left, State};
 
 use stateright::{Model, Property};
@@ -28,7 +32,6 @@ use crate::invariant::replica as promise;
 use crate::log::Log;
 use crate::{ErrorCode, LeaderEpoch};
 
-use shared::Shared;
 use state::{Alteration, BROKERS, Broker, node};
 
 impl Model for ReplicaModel {
@@ -123,35 +126,32 @@ impl ReplicaModel {
         let mut all = vec![Property::sometimes("a record is acknowledged", |_, state: &State| {
             state.history.acknowledged.iter().any(Option::is_some)
         })];
-        if self.expects_failover() {
-            all.push(Property::sometimes("a later leader acknowledges", |_, state: &State| {
-                let acknowledged = state.history.acknowledged.iter().flatten();
-                acknowledged
-                    .filter_map(|&offset| state.history.shown.get(usize::from(offset)))
-                    .any(|record| record.epoch > 0)
-            }));
-            all.push(Property::sometimes("the ISR shrank and grew again", |_, state: &State| {
-                let partition = &state.controller.partition;
-                partition.partition_epoch.0 >= 2 && partition.isr.len() == BROKERS
-            }));
-            all.push(Property::sometimes("a follower has to truncate", |_, state: &State| {
-                state.brokers.iter().any(|broker| diverges(state, broker))
-            }));
+        all.push(Property::sometimes("a later leader acknowledges", |_, state: &State| {
+            let acknowledged = state.history.acknowledged.iter().flatten();
+            acknowledged
+                .filter_map(|&offset| state.history.shown.get(usize::from(offset)))
+                .any(|record| record.epoch > 0)
+        }));
+        all.push(Property::sometimes("the ISR shrank and grew again", |_, state: &State| {
+            let partition = &state.controller.partition;
+            partition.partition_epoch.0 >= 2 && partition.isr.len() == BROKERS
+        }));
+        all.push(Property::sometimes("a follower has to truncate", |_, state: &State| {
+            state.brokers.iter().any(|broker| diverges(state, broker))
+        }));
+        if self.expects_stale_leader {
             all.push(Property::sometimes("a stale leader is refused", |_, state: &State| {
-                let fenced = |alteration: &Shared<Alteration>| match &**alteration {
-                    Alteration::Answered { answer, .. } => {
-                        answer.error == Some(ErrorCode::FencedLeaderEpoch)
-                    }
-                    _ => false,
-                };
-                state.alters.iter().flatten().any(fenced)
+                state.alters.iter().flatten().any(|alteration| is_fenced(alteration))
             }));
         }
         all
     }
+}
 
-    fn expects_failover(&self) -> bool {
-        self.max_leader_epoch > LeaderEpoch(0) && self.expect_all
+fn is_fenced(alteration: &Alteration) -> bool {
+    match alteration {
+        Alteration::Answered { answer, .. } => answer.error == Some(ErrorCode::FencedLeaderEpoch),
+        Alteration::Asked { .. } => false,
     }
 }
 
@@ -164,9 +164,4 @@ fn diverges(state: &State, broker: &Broker) -> bool {
         && leader.replica.leader_epoch() == position.leader_epoch
         && position.last_epoch != LeaderEpoch::UNKNOWN
         && (parting.epoch < position.last_epoch.0 || parting.end < position.offset)
-}
-
-/// Records that a power failure may take.
-pub(super) fn unflushed(broker: &Broker) -> u8 {
-    broker.log.end().since(broker.log.flushed()) as u8
 }
