@@ -13,9 +13,6 @@ use super::disk::Run;
 /// Nodes of the largest configuration.
 pub(super) const MAX_NODES: usize = 4;
 
-/// Messages that one direction of a connection holds; a sender waits while it is full.
-pub(super) const DEPTH: usize = 4;
-
 /// A message in as few bytes as it has content: identities follow from the connection that it
 /// travels on, numbers are small. Packing and unpacking is exact, which a test shows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -277,53 +274,78 @@ fn fetched(e: u8, leader: u8, at: u8, last_epoch: u8, outcome: FetchOutcome<Run>
     Message::FetchResponse(FetchResponse { epoch, leader, offset, last_epoch, outcome })
 }
 
-/// One direction of a connection.
-pub(super) type Queue = InlineVec<Packet, DEPTH>;
+/// Messages that may be under way at once in all; no configuration comes near.
+const UNDER_WAY: usize = 14;
 
-/// Every direction of every connection, by sender and receiver.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Network<const N: usize> {
-    queues: [[Queue; N]; N],
+/// One message with the connection that it is on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+struct Letter {
+    from: u8,
+    to: u8,
+    packet: Packet,
 }
 
-impl<const N: usize> Network<N> {
-    pub(super) fn new() -> Self {
-        Network { queues: [[Queue::new(); N]; N] }
+/// Messages in order of sending for each direction of each connection. The list is kept sorted by
+/// direction, so that equal contents are equal lists.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Network {
+    letters: InlineVec<Letter, UNDER_WAY>,
+}
+
+impl Network {
+    pub(super) fn queue(&self, from: usize, to: usize) -> impl Iterator<Item = Packet> + '_ {
+        let here = move |letter: &&Letter| (letter.from, letter.to) == (from as u8, to as u8);
+        self.letters.iter().filter(here).map(|letter| letter.packet)
     }
 
-    pub(super) fn queue(&self, from: usize, to: usize) -> &[Packet] {
-        &self.queues[from][to]
-    }
-
-    /// Puts a message at the end of its queue. The configurations are such that a queue never
-    /// fills up, so that none of them cuts off a behaviour unseen.
+    /// Puts a message at the end of its queue.
     ///
     /// # Panics
-    /// If the queue is full.
+    /// If the list is full: none of the configurations may cut off a behaviour unseen.
     pub(super) fn send(&mut self, from: usize, to: usize, packet: Packet) {
-        self.queues[from][to].push(packet);
+        let letter = Letter { from: from as u8, to: to as u8, packet };
+        self.letters.push(letter);
+        let mut at = self.letters.len() - 1;
+        while at > 0 {
+            let before = self.letters[at - 1];
+            if (before.from, before.to) <= (letter.from, letter.to) {
+                break;
+            }
+            self.letters.swap(at - 1, at);
+            at -= 1;
+        }
     }
 
-    pub(super) fn take(&mut self, from: usize, to: usize, at: usize) -> Packet {
-        self.queues[from][to].remove(at)
+    /// Takes out the `nth` message of a queue.
+    pub(super) fn take(&mut self, from: usize, to: usize, nth: usize) -> Packet {
+        let direction = (from as u8, to as u8);
+        let first = self.letters.iter().position(|letter| (letter.from, letter.to) == direction);
+        let first = first.expect("a message is taken from where one was seen");
+        self.letters.remove(first + nth).packet
+    }
+
+    /// Keeps the messages that `keep` says yes to, given sender and receiver.
+    pub(super) fn retain(&mut self, keep: impl Fn(usize, usize, Packet) -> bool) {
+        let keep = |l: &Letter| keep(usize::from(l.from), usize::from(l.to), l.packet);
+        if !self.letters.iter().all(keep) {
+            self.letters.retain(keep);
+        }
     }
 
     /// The connection between two nodes breaks, and what was under way on it is lost.
     pub(super) fn break_link(&mut self, a: usize, b: usize) {
-        self.queues[a][b].clear();
-        self.queues[b][a].clear();
+        self.retain(|from, to, _| (from, to) != (a, b) && (from, to) != (b, a));
     }
 
-    pub(super) fn drop_dead(&mut self, to: usize, is_dead: impl Fn(Packet) -> bool) {
-        for from in 0..N {
-            let queue = &mut self.queues[from][to];
-            if queue.iter().any(|&packet| is_dead(packet)) {
-                queue.retain(|&packet| !is_dead(packet));
-            }
-        }
+    /// Takes out all that `from` has sent.
+    pub(super) fn take_all_from(&mut self, from: usize) -> Network {
+        let mut taken = *self;
+        taken.retain(|sender, _, _| sender == from);
+        self.retain(|sender, _, _| sender != from);
+        taken
     }
 
-    pub(super) fn packets(&self) -> impl Iterator<Item = Packet> + '_ {
-        self.queues.iter().flatten().flat_map(|queue| queue.iter().copied())
+    pub(super) fn each(&self) -> impl Iterator<Item = (usize, usize, Packet)> + '_ {
+        self.letters.iter().map(|l| (usize::from(l.from), usize::from(l.to), l.packet))
     }
 }
