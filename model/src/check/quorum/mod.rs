@@ -97,11 +97,13 @@ pub enum Action {
     Resign(usize),
     BreakLink(usize, usize),
     /// The process dies; the log keeps its `survivor`-th remainder, the file its new content or
-    /// its old.
+    /// its old. What others have for it gets lost with the connections, or, where they had not
+    /// sent it yet, comes `late`, to the new process.
     Crash {
         at: usize,
         survivor: usize,
         stored: bool,
+        late: bool,
     },
 }
 
@@ -141,7 +143,7 @@ impl<const N: usize> QuorumModel<N> {
     }
 
     fn faults(&self, state: &State<N>, at: usize, actions: &mut Vec<Action>) {
-        let (spent, bounds, node) = (&state.spent, &self.bounds, &state.nodes[at]);
+        let (spent, bounds) = (&state.spent, &self.bounds);
         if spent.peers_gone < bounds.peers_gone
             && let Some(leader) = state.machine(self, at).leader()
             && leader != id(at)
@@ -152,11 +154,42 @@ impl<const N: usize> QuorumModel<N> {
             let peers = at + 1..N;
             actions.extend(peers.map(|peer| Action::BreakLink(at, peer)));
         }
-        if spent.crashes < bounds.crashes {
-            let stored = if node.file.pending.is_some() { &[false, true][..] } else { &[true] };
-            for survivor in 0..node.log.survivors().count() {
-                let crash = |&stored| Action::Crash { at, survivor, stored };
-                actions.extend(stored.iter().map(crash));
+        self.crashes(state, at, actions);
+    }
+
+    fn crashes(&self, state: &State<N>, at: usize, actions: &mut Vec<Action>) {
+        if state.spent.crashes >= self.bounds.crashes {
+            return;
+        }
+        let node = &state.nodes[at];
+        let either = [true, false];
+        // What makes no difference is one choice, not two.
+        let stored = &either[..if node.file.pending.is_some() { 2 } else { 1 }];
+        let late = &either[..if state.network.any_to(at) { 2 } else { 1 }];
+        for survivor in 0..node.log.survivors().count() {
+            for &stored in stored {
+                actions.extend(late.iter().map(|&late| Action::Crash {
+                    at,
+                    survivor,
+                    stored,
+                    late,
+                }));
+            }
+        }
+    }
+
+    /// While a node's epoch and vote are being stored, nothing else happens than that its disk
+    /// makes progress, or that it crashes. Nobody hears from it until then, so whatever the others
+    /// did in the meantime they could as well have done before it began or after it ended; and of
+    /// what it could do itself nothing would outlive the crash.
+    fn storing(&self, state: &State<N>, actions: &mut Vec<Action>) {
+        for (at, node) in state.nodes.iter().enumerate() {
+            if node.file.pending.is_some() {
+                actions.push(Action::Stored(at));
+                if node.flushing {
+                    actions.push(Action::Flushed(at));
+                }
+                self.crashes(state, at, actions);
             }
         }
     }
@@ -208,16 +241,14 @@ impl<const N: usize> QuorumModel<N> {
             }
             Action::Resign(at) => turn.run(at, Event::Resign),
             Action::BreakLink(a, b) => turn.break_link(a, b),
-            Action::Crash { at, survivor, stored } => self.crash(&mut turn, at, survivor, stored),
+            Action::Crash { at, survivor, stored, late } => {
+                let node = &turn.state.nodes[at];
+                let log = node.log.survivors().nth(survivor).unwrap_or(node.log.durable);
+                let file = node.file.pending.filter(|_| stored).unwrap_or(node.file.stored);
+                turn.crash(at, log, file, late);
+            }
         }
         turn.drop_dead();
-    }
-
-    fn crash(&self, turn: &mut Turn<'_, N>, at: usize, survivor: usize, stored: bool) {
-        let node = &turn.state.nodes[at];
-        let log = node.log.survivors().nth(survivor).unwrap_or(node.log.durable);
-        let file = node.file.pending.filter(|_| stored).unwrap_or(node.file.stored);
-        turn.crash(at, log, QuorumFile { stored: file, pending: None });
     }
 }
 
@@ -245,16 +276,19 @@ impl<const N: usize> Model for QuorumModel<N> {
     }
 
     fn actions(&self, state: &State<N>, actions: &mut Vec<Action>) {
+        if state.spent == Spent::default() {
+            return actions.push(Action::Timeout(0, Timer::Election(Patience::Full)));
+        }
+        if state.nodes.iter().any(|node| node.file.pending.is_some()) {
+            return self.storing(state, actions);
+        }
         for at in 0..N {
             let node = &state.nodes[at];
             self.deliveries(state, at, actions);
-            if node.file.pending.is_some() {
-                actions.push(Action::Stored(at));
-            }
+            self.timers(state, at, actions);
             if node.flushing {
                 actions.push(Action::Flushed(at));
             }
-            self.timers(state, at, actions);
             for from in 0..N {
                 if node.held[from] != Packet::None && self.expiry_matters(state, from) {
                     actions.push(Action::HoldExpired { at, from });

@@ -337,6 +337,10 @@ impl Network {
         self.retain(|from, to, _| (from, to) != (a, b) && (from, to) != (b, a));
     }
 
+    pub(super) fn any_to(&self, to: usize) -> bool {
+        self.letters.iter().any(|letter| usize::from(letter.to) == to)
+    }
+
     /// Takes out all that `from` has sent.
     pub(super) fn take_all_from(&mut self, from: usize) -> Network {
         let mut taken = *self;

@@ -282,12 +282,13 @@ impl<'a, const N: usize> Turn<'a, N> {
     }
 
     /// The process dies, keeps of its disk what is given, and starts anew.
-    pub(super) fn crash(&mut self, at: usize, log: Run, file: QuorumFile) {
+    pub(super) fn crash(&mut self, at: usize, log: Run, stored: Stored, late: bool) {
         self.state.outbox.take_all_from(at);
+        self.state.network.retain(|from, to, _| from != at && (to != at || late));
         for other in (0..N).filter(|&other| other != at) {
-            self.state.network.break_link(at, other);
             self.state.nodes[other].held[at] = Packet::None;
         }
+        let file = QuorumFile { stored, pending: None };
         let log = DiskLog::recovered(log);
         self.state.nodes[at] = Node::boot(self.model, at, log, file);
         for other in (0..N).filter(|&other| other != at) {

@@ -117,7 +117,7 @@ fn sentence<const N: usize>(before: &State<N>, action: &Action) -> String {
         Action::BreakLink(a, b) => {
             format!("the connection of {} and {} breaks", name(a), name(b))
         }
-        Action::Crash { at, survivor, stored } => {
+        Action::Crash { at, survivor, stored, .. } => {
             let node = &before.nodes[*at];
             let log = node.log.survivors().nth(*survivor).unwrap_or(node.log.durable);
             let file = match (node.file.pending, stored) {
