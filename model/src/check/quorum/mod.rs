@@ -33,6 +33,8 @@ pub(super) use suite::{models, mutations};
 /// How far a configuration goes. Faults are counted for the whole run, not for what is at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
+    /// The configuration's name.
+    pub name: &'static str,
     pub rules: Mutated,
     /// Epochs in which a leader may be elected, from 1.
     pub epochs: u8,
@@ -318,6 +320,9 @@ impl<const N: usize> Model for QuorumModel<N> {
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = promises();
         properties.extend(reached());
+        if self.bounds.epochs > 1 {
+            properties.extend(reached_after_failover());
+        }
         properties
     }
 }
@@ -364,13 +369,6 @@ fn reached<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
         Property::sometimes("a record is committed", |_, s: &State<N>| {
             s.history.committed.as_slice().iter().any(|record| record.is_data())
         }),
-        Property::sometimes("a second leader commits after the first", |_, s: &State<N>| {
-            let committed = s.history.committed.as_slice();
-            committed.first().map(|r| r.epoch()) < committed.last().map(|r| r.epoch())
-        }),
-        Property::sometimes("a follower is told to truncate", |_, s: &State<N>| {
-            s.network.each().any(|(_, _, packet)| matches!(packet, Packet::Diverging { .. }))
-        }),
         Property::sometimes("a pre-vote is refused under a live leader", |_, s: &State<N>| {
             s.network.each().any(|(_, _, packet)| {
                 matches!(packet, Packet::VoteResponse { pre_vote: true, granted: false, leader, .. }
@@ -381,6 +379,18 @@ fn reached<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
             let known = s.machines(m).iter().map(|each| each.high_watermark().0 as usize).min();
             let committed = s.history.committed.as_slice();
             known.is_some_and(|known| committed[..known].iter().any(|record| record.is_data()))
+        }),
+    ]
+}
+
+fn reached_after_failover<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
+    vec![
+        Property::sometimes("a second leader commits after the first", |_, s: &State<N>| {
+            let committed = s.history.committed.as_slice();
+            committed.first().map(|r| r.epoch()) < committed.last().map(|r| r.epoch())
+        }),
+        Property::sometimes("a follower is told to truncate", |_, s: &State<N>| {
+            s.network.each().any(|(_, _, packet)| matches!(packet, Packet::Diverging { .. }))
         }),
     ]
 }

@@ -44,7 +44,7 @@ fn rule_of(property: &str) -> &'static str {
 
 impl<const N: usize> Checked for QuorumModel<N> {
     fn name(&self) -> &'static str {
-        "quorum"
+        self.bounds.name
     }
 
     fn bounds(&self) -> String {
