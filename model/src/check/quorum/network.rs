@@ -353,3 +353,56 @@ impl Network {
         self.letters.iter().map(|l| (usize::from(l.from), usize::from(l.to), l.packet))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::quorum::disk::Record;
+
+    #[test]
+    fn a_packet_unpacks_to_the_message_that_was_packed() {
+        let batch = Run::one(Offset(3), Record::new(Epoch(2), 1));
+        let high_watermark = Offset(3);
+        let (epoch, leader) = (Epoch(2), Some(id(1)));
+        let (offset, last_epoch, end) = (Offset(3), Epoch(1), Offset(4));
+        let outcomes = [
+            FetchOutcome::Records { batch: Some(batch), high_watermark },
+            FetchOutcome::Records { batch: None, high_watermark },
+            FetchOutcome::Diverging(EpochEnd { epoch: 1, end: Offset(2) }),
+            FetchOutcome::Refused(ErrorCode::UnknownLeaderEpoch),
+        ];
+        let answers = outcomes.map(|outcome| {
+            Message::FetchResponse(FetchResponse { epoch, leader, offset, last_epoch, outcome })
+        });
+        let (candidate, voter, replica) = (key(0), key(1), key(0));
+        let successors = [key(2), key(1)].into_iter().collect();
+        let (granted, pre_vote) = (false, true);
+        let error = Some(ErrorCode::FencedLeaderEpoch);
+        let others = [
+            Message::Vote(Vote { epoch, candidate, voter, last_epoch, end, pre_vote }),
+            Message::VoteResponse(VoteResponse { epoch, leader, granted, pre_vote, error }),
+            Message::BeginQuorumEpoch(BeginQuorumEpoch { epoch, leader: id(0), voter }),
+            Message::BeginQuorumEpochResponse { epoch, leader: None },
+            Message::EndQuorumEpoch(EndQuorumEpoch { epoch, leader: id(0), successors }),
+            Message::Fetch(Fetch { epoch, replica, offset, last_epoch, high_watermark }),
+        ];
+        for message in others.into_iter().chain(answers) {
+            assert_eq!(Packet::pack(&message).unpack(0, 1), message);
+        }
+    }
+
+    #[test]
+    fn a_network_is_equal_whatever_the_order_of_sending_on_different_connections() {
+        let (one, two) = (Packet::Begin { epoch: 1 }, Packet::Begin { epoch: 2 });
+        let mut this = Network::default();
+        let mut that = Network::default();
+        this.send(0, 1, one);
+        this.send(1, 0, two);
+        that.send(1, 0, two);
+        that.send(0, 1, one);
+        assert_eq!(this, that);
+        that.send(0, 1, two);
+        assert_eq!(that.queue(0, 1).collect::<Vec<_>>(), [one, two]);
+        assert_eq!(that.take(0, 1, 0), one);
+    }
+}
