@@ -167,3 +167,95 @@ impl<M: Checked> Model for Watched<M> {
         self.model.within_boundary(state)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::counterexample;
+
+    /// Counts to `most` by ones and threes, and should stay below `limit`.
+    #[derive(Clone)]
+    struct Counter {
+        most: u32,
+        limit: u32,
+    }
+
+    const BELOW_LIMIT: &str = "the count stays below its limit";
+
+    impl Model for Counter {
+        type State = u32;
+        type Action = u32;
+
+        fn init_states(&self) -> Vec<u32> {
+            vec![0]
+        }
+
+        fn actions(&self, _: &u32, actions: &mut Vec<u32>) {
+            actions.extend([1, 3]);
+        }
+
+        fn next_state(&self, state: &u32, by: u32) -> Option<u32> {
+            Some(state + by)
+        }
+
+        fn within_boundary(&self, state: &u32) -> bool {
+            *state <= self.most
+        }
+
+        fn properties(&self) -> Vec<Property<Self>> {
+            vec![
+                Property::always(BELOW_LIMIT, |model, state| *state < model.limit),
+                Property::sometimes("the count is five", |_, state| *state == 5),
+            ]
+        }
+    }
+
+    impl Checked for Counter {
+        fn name(&self) -> &'static str {
+            "counter"
+        }
+
+        fn bounds(&self) -> String {
+            format!("to {}", self.most)
+        }
+
+        fn describe_step(&self, before: &u32, _: &u32, after: &u32) -> String {
+            format!("{before} becomes {after}")
+        }
+
+        fn rule_of(&self, _: &str) -> &'static str {
+            "seven is too many"
+        }
+    }
+
+    #[test]
+    fn a_model_that_holds_is_explored_to_completion() {
+        let outcome = explore(&Counter { most: 6, limit: 7 });
+        assert!(outcome.holds(), "{outcome:?}");
+        assert_eq!(outcome.unique_states, 7);
+    }
+
+    #[test]
+    fn a_model_that_never_reaches_what_it_should_does_not_hold() {
+        let outcome = explore(&Counter { most: 4, limit: 7 });
+        assert!(outcome.complete && !outcome.holds());
+        assert_eq!(outcome.reached, [("the count is five", false)]);
+    }
+
+    #[test]
+    fn a_counterexample_is_the_shortest_and_says_what_happened() {
+        let found = explore(&Counter { most: 20, limit: 7 }).violation;
+        assert_eq!(found, counterexample(&Counter { most: 20, limit: 7 }));
+        let story = found.expect("seven is reached");
+        assert_eq!(story.property, BELOW_LIMIT);
+        assert_eq!(story.steps.len(), 3, "{story}");
+        assert!(story.to_string().contains("rule:   seven is too many"), "{story}");
+    }
+
+    #[test]
+    fn an_exploration_that_runs_out_of_budget_is_not_complete() {
+        let budget = Budget { states: 3, ..Budget::default() };
+        let outcome = explore_within(&Counter { most: 1_000_000, limit: u32::MAX }, &budget);
+        assert!(!outcome.complete && outcome.violation.is_none());
+    }
+}

@@ -17,7 +17,7 @@ mod search;
 mod story;
 
 pub use explore::{Budget, Outcome, explore, explore_within};
-pub use search::{counterexample, counterexample_within};
+pub use search::{counterexample, counterexample_within, hunt_within};
 pub use story::{Step, Story};
 
 use std::fmt::Debug;

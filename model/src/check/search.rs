@@ -6,9 +6,11 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
+use std::time::Instant;
+
 use stateright::{Expectation, Model};
 
-use super::explore::Budget;
+use super::explore::{Budget, Outcome};
 use super::fingerprints::Fingerprints;
 use super::{Checked, Story};
 
@@ -30,6 +32,25 @@ pub fn counterexample_within<M: Checked>(model: &M, budget: &Budget) -> Option<S
     Search::new(model).run(budget)
 }
 
+/// As [`counterexample_within`], with the figures of the search.
+pub fn hunt_within<M: Checked>(model: &M, budget: &Budget) -> Outcome {
+    let began = Instant::now();
+    let mut search = Search::new(model);
+    let violation = search.run(budget);
+    let spent = search.origins.len() >= budget.states;
+    Outcome {
+        model: model.name(),
+        bounds: model.bounds(),
+        unique_states: search.origins.len(),
+        generated: search.generated,
+        max_depth: violation.as_ref().map_or(search.depth, |story| story.steps.len()),
+        seconds: began.elapsed().as_secs_f64(),
+        complete: violation.is_none() && !spent,
+        reached: Vec::new(),
+        violation,
+    }
+}
+
 /// The first `always` property that does not hold in `state`.
 pub(super) fn broken<M: Model>(model: &M, state: &M::State) -> Option<&'static str> {
     let mut properties = model.properties().into_iter();
@@ -43,14 +64,16 @@ struct Search<'a, M: Checked> {
     seen: Fingerprints,
     /// A row for every state met, in the order of meeting.
     origins: Vec<Origin>,
+    generated: usize,
+    depth: usize,
 }
 
 impl<'a, M: Checked> Search<'a, M> {
     fn new(model: &'a M) -> Self {
-        Search { model, seen: Fingerprints::new(), origins: Vec::new() }
+        Search { model, seen: Fingerprints::new(), origins: Vec::new(), generated: 0, depth: 0 }
     }
 
-    fn run(mut self, budget: &Budget) -> Option<Story> {
+    fn run(&mut self, budget: &Budget) -> Option<Story> {
         let mut level = Vec::new();
         let starts = self.model.init_states();
         for state in &starts {
@@ -63,6 +86,7 @@ impl<'a, M: Checked> Search<'a, M> {
                 return Some(self.tell(&starts, row, property));
             }
             level = self.next_level(&level);
+            self.depth += 1;
         }
         None
     }
@@ -78,6 +102,7 @@ impl<'a, M: Checked> Search<'a, M> {
             self.model.actions(state, &mut actions);
             for (index, action) in actions.drain(..).enumerate() {
                 let Some(after) = self.model.next_state(state, action) else { continue };
+                self.generated += 1;
                 let action = u16::try_from(index).expect("fewer than 65536 actions in a state");
                 if self.model.within_boundary(&after)
                     && let Some(row) = self.meet(&after, Origin { parent: *parent, action })

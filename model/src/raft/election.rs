@@ -50,19 +50,9 @@ impl<R: Rules> Quorum<R> {
         let tally = if holds { self.own_vote() } else { prospects };
         let epoch = self.epoch.next();
         self.transition(io, epoch, Some(self.me), Role::Candidate { tally });
-        self.solicit(io);
-    }
-
-    /// Asks everybody for their vote in the epoch that this candidate already stands in; after a
-    /// restart, once more (Q2).
-    pub(super) fn solicit<L: RaftLog>(&mut self, io: &mut Io<'_, L>) {
-        let Role::Candidate { tally } = &mut self.role else { return };
-        let mine = position(&self.voters, self.me.id).map_or(VoterSet::EMPTY, VoterSet::of);
-        tally.granted = tally.granted | mine;
-        let granted = tally.granted;
         io.set(Timer::Election(Patience::Full));
         self.ask_for_votes(io, false);
-        if granted.len() >= self.majority() {
+        if tally.granted.len() >= self.majority() {
             self.lead(io);
         }
     }

@@ -30,4 +30,4 @@ pub use message::{
     BeginQuorumEpoch, EndQuorumEpoch, Fetch, FetchOutcome, FetchResponse, FetchSnapshot,
     FetchSnapshotResponse, Message, SnapshotId, Vote, VoteResponse,
 };
-pub use quorum::Quorum;
+pub use quorum::{Quorum, Standing};

@@ -1,6 +1,6 @@
 //! The machine: its state, how it restarts, and which file handles which event.
 
-use super::role::{Contact, Follower, Leader, Pull, Role, Tally};
+use super::role::{Contact, Follower, Leader, Pull, Role};
 use super::snapshot::is_covered;
 use super::voters::{VoterSet, Voters, position, same_voter};
 use super::{Effect, Effects, Event, Gate, Message, Patience, RaftLog, StoredState, Timer};
@@ -28,6 +28,20 @@ pub struct Quorum<R> {
     pub(super) attempts: u8,
     /// The voter that an observer without a leader asks next, by position.
     pub(super) ask_next: u8,
+}
+
+/// What changes of a node from step to step; the rest is what it was born with. A checker keeps
+/// only this of each node, and hashes all of it. When voter changes (Q12) come, the voters are
+/// part of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Standing {
+    epoch: Epoch,
+    vote: Option<ReplicaKey>,
+    role: Role,
+    high_watermark: Offset,
+    connected: VoterSet,
+    attempts: u8,
+    ask_next: u8,
 }
 
 /// What a step works with: the log, and where its effects go.
@@ -91,7 +105,37 @@ impl<R: Rules> Quorum<R> {
         quorum
     }
 
+    /// What changes from step to step.
+    pub fn standing(&self) -> Standing {
+        // Field by field, so that a new one cannot be forgotten.
+        let Quorum {
+            rules: _,
+            me: _,
+            voters: _,
+            epoch,
+            vote,
+            role,
+            high_watermark,
+            connected,
+            attempts,
+            ask_next,
+        } = *self;
+        Standing { epoch, vote, role, high_watermark, connected, attempts, ask_next }
+    }
+
+    /// This node with another standing of its own.
+    #[must_use]
+    pub fn with(&self, standing: Standing) -> Self {
+        let Standing { epoch, vote, role, high_watermark, connected, attempts, ask_next } =
+            standing;
+        Quorum { epoch, vote, role, high_watermark, connected, attempts, ask_next, ..*self }
+    }
+
     /// Q2: what the node was decides what it may be now.
+    ///
+    /// A candidate does not stand on in its epoch, as Kafka's does. Votes that it was given before
+    /// may still be under way, and they were given to the log that it had then, whose end the
+    /// crash may have taken; it waits for the next epoch, its vote spent.
     fn restart(&mut self, stored: StoredState, log_epoch: Epoch) {
         if stored.epoch < log_epoch {
             self.epoch = log_epoch;
@@ -107,7 +151,6 @@ impl<R: Rules> Quorum<R> {
             Some(leader) if leader != self.me.id => {
                 Role::Follower(Follower { leader, contact: Contact::Untried, pull: Pull::Idle })
             }
-            _ if self.is_voter() && voted_for_self => Role::Candidate { tally: Tally::default() },
             _ => Role::Unattached,
         };
     }
@@ -151,7 +194,6 @@ impl<R: Rules> Quorum<R> {
                 io.set(Timer::Fetch);
                 self.pull(io);
             }
-            Role::Candidate { .. } => self.solicit(io),
             Role::Resigned if !self.rules.holds(Guard::RestartAsLeader) => self.lead(io),
             _ => io.set(Timer::Election(Patience::Full)),
         }

@@ -189,10 +189,10 @@ impl Log for DiskLog {
 }
 
 impl RaftLog for DiskLog {
+    /// One record at a time: the finest grain, and what lets a record of an earlier epoch arrive
+    /// without the one that would commit it.
     fn read(&self, from: Offset) -> Run {
-        let mut run = Run { base: from.0 as u8, ..Run::default() };
-        self.written.as_slice()[from.0 as usize..].iter().for_each(|&record| run.push(record));
-        run
+        Run::one(from, self.written.as_slice()[from.0 as usize])
     }
 
     fn append_as_leader(&mut self, _: Epoch, batch: Run) {
@@ -219,6 +219,45 @@ impl RaftLog for DiskLog {
 /// The quorum-state file: what is on disk, and what is being written over it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct QuorumFile {
-    pub(super) stored: StoredState,
-    pub(super) pending: Option<StoredState>,
+    pub(super) stored: Stored,
+    pub(super) pending: Option<Stored>,
+}
+
+/// The file's content with nodes by id, 0 for none; a vote's directory follows from its id here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Stored {
+    epoch: u8,
+    leader: u8,
+    vote: u8,
+}
+
+impl Stored {
+    pub(super) fn pack(stored: StoredState) -> Self {
+        Stored {
+            epoch: stored.epoch.0 as u8,
+            leader: stored.leader.map_or(0, |id| id.0 as u8),
+            vote: stored.vote.map_or(0, |key| key.id.0 as u8),
+        }
+    }
+
+    pub(super) fn unpack(self) -> StoredState {
+        StoredState {
+            epoch: Epoch(i32::from(self.epoch)),
+            leader: (self.leader > 0).then_some(NodeId(i32::from(self.leader))),
+            vote: (self.vote > 0).then(|| super::network::key(usize::from(self.vote) - 1)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "epoch {}", self.epoch)?;
+        if self.vote > 0 {
+            write!(f, ", vote for {}", self.vote)?;
+        }
+        if self.leader > 0 {
+            write!(f, ", leader {}", self.leader)?;
+        }
+        Ok(())
+    }
 }

@@ -20,7 +20,7 @@ use stateright::{Model, Property};
 use crate::check::Mutated;
 use crate::invariant::quorum as invariant;
 use crate::log::Log;
-use crate::raft::{Event, Patience, Timer};
+use crate::raft::{Event, Patience, Quorum, StoredState, Timer};
 use crate::{Epoch, ReplicaKey};
 
 use disk::{DiskLog, QuorumFile, Record, Run};
@@ -33,6 +33,8 @@ pub(super) use suite::{models, mutations};
 /// How far a configuration goes. Faults are counted for the whole run, not for what is at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
+    /// The configuration's name.
+    pub name: &'static str,
     pub rules: Mutated,
     /// Epochs in which a leader may be elected, from 1.
     pub epochs: u8,
@@ -67,7 +69,9 @@ pub enum Delivery {
 #[derive(Clone, Debug)]
 pub struct QuorumModel<const N: usize> {
     bounds: Bounds,
-    voters: Vec<ReplicaKey>,
+    voters: [ReplicaKey; N],
+    /// The machines with what they are born with; what changes is in the state.
+    born: [Quorum<Mutated>; N],
 }
 
 /// What can happen. Nodes are indices.
@@ -95,17 +99,22 @@ pub enum Action {
     Resign(usize),
     BreakLink(usize, usize),
     /// The process dies; the log keeps its `survivor`-th remainder, the file its new content or
-    /// its old.
+    /// its old. What others have for it gets lost with the connections, or, where they had not
+    /// sent it yet, comes `late`, to the new process.
     Crash {
         at: usize,
         survivor: usize,
         stored: bool,
+        late: bool,
     },
 }
 
 impl<const N: usize> QuorumModel<N> {
     pub fn new(bounds: Bounds) -> Self {
-        QuorumModel { bounds, voters: (0..N).map(key).collect() }
+        let voters = std::array::from_fn(key);
+        let (stored, log) = (StoredState::default(), DiskLog::default());
+        let born = |at| Quorum::new(bounds.rules, key(at), &voters, stored, &log);
+        QuorumModel { bounds, voters, born: std::array::from_fn(born) }
     }
 
     fn timers(&self, state: &State<N>, at: usize, actions: &mut Vec<Action>) {
@@ -126,7 +135,7 @@ impl<const N: usize> QuorumModel<N> {
 
     fn deliveries(&self, state: &State<N>, to: usize, actions: &mut Vec<Action>) {
         for from in 0..N {
-            let under_way = state.network.queue(from, to).len();
+            let under_way = state.network.queue(from, to).count();
             let arrivable = match self.bounds.delivery {
                 Delivery::AnyOrder => under_way,
                 Delivery::InOrder | Delivery::RequestsAtOnce => under_way.min(1),
@@ -136,9 +145,9 @@ impl<const N: usize> QuorumModel<N> {
     }
 
     fn faults(&self, state: &State<N>, at: usize, actions: &mut Vec<Action>) {
-        let (spent, bounds, node) = (&state.spent, &self.bounds, &state.nodes[at]);
+        let (spent, bounds) = (&state.spent, &self.bounds);
         if spent.peers_gone < bounds.peers_gone
-            && let Some(leader) = node.machine.leader()
+            && let Some(leader) = state.machine(self, at).leader()
             && leader != id(at)
         {
             actions.push(Action::PeerGone { at, gone: network::index(leader) });
@@ -147,11 +156,42 @@ impl<const N: usize> QuorumModel<N> {
             let peers = at + 1..N;
             actions.extend(peers.map(|peer| Action::BreakLink(at, peer)));
         }
-        if spent.crashes < bounds.crashes {
-            let stored = if node.file.pending.is_some() { &[false, true][..] } else { &[true] };
-            for survivor in 0..node.log.survivors().count() {
-                let crash = |&stored| Action::Crash { at, survivor, stored };
-                actions.extend(stored.iter().map(crash));
+        self.crashes(state, at, actions);
+    }
+
+    fn crashes(&self, state: &State<N>, at: usize, actions: &mut Vec<Action>) {
+        if state.spent.crashes >= self.bounds.crashes {
+            return;
+        }
+        let node = &state.nodes[at];
+        let either = [true, false];
+        // What makes no difference is one choice, not two.
+        let stored = &either[..if node.file.pending.is_some() { 2 } else { 1 }];
+        let late = &either[..if state.network.any_to(at) { 2 } else { 1 }];
+        for survivor in 0..node.log.survivors().count() {
+            for &stored in stored {
+                actions.extend(late.iter().map(|&late| Action::Crash {
+                    at,
+                    survivor,
+                    stored,
+                    late,
+                }));
+            }
+        }
+    }
+
+    /// While a node's epoch and vote are being stored, nothing else happens than that its disk
+    /// makes progress, or that it crashes. Nobody hears from it until then, so whatever the others
+    /// did in the meantime they could as well have done before it began or after it ended; and of
+    /// what it could do itself nothing would outlive the crash.
+    fn storing(&self, state: &State<N>, actions: &mut Vec<Action>) {
+        for (at, node) in state.nodes.iter().enumerate() {
+            if node.file.pending.is_some() {
+                actions.push(Action::Stored(at));
+                if node.flushing {
+                    actions.push(Action::Flushed(at));
+                }
+                self.crashes(state, at, actions);
             }
         }
     }
@@ -159,7 +199,7 @@ impl<const N: usize> QuorumModel<N> {
     /// Whether holding on would tell the follower anything: a fetch that is answered without news
     /// matters only to a follower that has never been answered.
     fn expiry_matters(&self, state: &State<N>, from: usize) -> bool {
-        !state.nodes[from].machine.has_fetched()
+        !state.machine(self, from).has_fetched()
     }
 
     fn enact(&self, state: &mut State<N>, action: Action) {
@@ -173,7 +213,7 @@ impl<const N: usize> QuorumModel<N> {
             Action::Crash { .. } => state.spent.crashes += 1,
             _ => {}
         }
-        let mut turn = Turn::new(state, &self.bounds);
+        let mut turn = Turn::new(state, self);
         match action {
             Action::Deliver { from, to, at } => {
                 let message = turn.state.network.take(from, to, at).unpack(from, to);
@@ -197,21 +237,20 @@ impl<const N: usize> QuorumModel<N> {
             }
             Action::Propose(at) => {
                 let node = &turn.state.nodes[at];
-                let record = Record::new(node.machine.epoch(), turn.state.spent.records);
+                let epoch = turn.state.machine(self, at).epoch();
+                let record = Record::new(epoch, turn.state.spent.records);
                 turn.run(at, Event::Propose(Run::one(node.log.end(), record)));
             }
             Action::Resign(at) => turn.run(at, Event::Resign),
             Action::BreakLink(a, b) => turn.break_link(a, b),
-            Action::Crash { at, survivor, stored } => self.crash(&mut turn, at, survivor, stored),
+            Action::Crash { at, survivor, stored, late } => {
+                let node = &turn.state.nodes[at];
+                let log = node.log.survivors().nth(survivor).unwrap_or(node.log.durable);
+                let file = node.file.pending.filter(|_| stored).unwrap_or(node.file.stored);
+                turn.crash(at, log, file, late);
+            }
         }
         turn.drop_dead();
-    }
-
-    fn crash(&self, turn: &mut Turn<'_, N>, at: usize, survivor: usize, stored: bool) {
-        let node = &turn.state.nodes[at];
-        let log = node.log.survivors().nth(survivor).unwrap_or(node.log.durable);
-        let file = node.file.pending.filter(|_| stored).unwrap_or(node.file.stored);
-        turn.crash(at, log, QuorumFile { stored: file, pending: None }, &self.voters);
     }
 }
 
@@ -222,32 +261,36 @@ impl<const N: usize> Model for QuorumModel<N> {
     fn init_states(&self) -> Vec<State<N>> {
         let boot = |at| {
             let (log, file) = (DiskLog::default(), QuorumFile::default());
-            Node::boot(self.bounds.rules, key(at), &self.voters, log, file)
+            Node::boot(self, at, log, file)
         };
         let mut state = State {
             nodes: std::array::from_fn(boot),
-            network: Network::new(),
+            network: Network::default(),
+            outbox: Network::default(),
             spent: Spent::default(),
             history: History::new(),
             broken: None,
         };
         for at in 0..N {
-            Turn::new(&mut state, &self.bounds).run(at, Event::Started);
+            Turn::new(&mut state, self).run(at, Event::Started);
         }
         vec![state]
     }
 
     fn actions(&self, state: &State<N>, actions: &mut Vec<Action>) {
+        if state.spent == Spent::default() {
+            return actions.push(Action::Timeout(0, Timer::Election(Patience::Full)));
+        }
+        if state.nodes.iter().any(|node| node.file.pending.is_some()) {
+            return self.storing(state, actions);
+        }
         for at in 0..N {
             let node = &state.nodes[at];
             self.deliveries(state, at, actions);
-            if node.file.pending.is_some() {
-                actions.push(Action::Stored(at));
-            }
+            self.timers(state, at, actions);
             if node.flushing {
                 actions.push(Action::Flushed(at));
             }
-            self.timers(state, at, actions);
             for from in 0..N {
                 if node.held[from] != Packet::None && self.expiry_matters(state, from) {
                     actions.push(Action::HoldExpired { at, from });
@@ -256,7 +299,7 @@ impl<const N: usize> Model for QuorumModel<N> {
             if node.active && state.spent.records < self.bounds.records {
                 actions.push(Action::Propose(at));
             }
-            if node.machine.is_leader() && state.spent.resigns < self.bounds.resigns {
+            if state.machine(self, at).is_leader() && state.spent.resigns < self.bounds.resigns {
                 actions.push(Action::Resign(at));
             }
             self.faults(state, at, actions);
@@ -271,12 +314,15 @@ impl<const N: usize> Model for QuorumModel<N> {
 
     fn within_boundary(&self, state: &State<N>) -> bool {
         let last = Epoch(i32::from(self.bounds.epochs));
-        state.nodes.iter().all(|node| node.machine.epoch() <= last)
+        state.machines(self).iter().all(|machine| machine.epoch() <= last)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = promises();
         properties.extend(reached());
+        if self.bounds.epochs > 1 {
+            properties.extend(reached_after_failover());
+        }
         properties
     }
 }
@@ -286,10 +332,11 @@ fn promises<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
         state.broken != Some(promise)
     }
     fn all<const N: usize>(
+        model: &QuorumModel<N>,
         state: &State<N>,
         holds: impl Fn(&invariant::Replica<'_, Record>, invariant::Committed<'_, Record>) -> bool,
     ) -> bool {
-        state.nodes.iter().all(|node| holds(&node.view(), state.history.committed()))
+        (0..N).all(|at| holds(&state.view(model, at), state.history.committed()))
     }
     vec![
         Property::always(story::ONE_LEADER, |_, s| unbroken(s, Broken::TwoLeaders)),
@@ -302,13 +349,13 @@ fn promises<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
                 (0..a).all(|b| invariant::logs_match(log(a).as_slice(), log(b).as_slice()))
             })
         }),
-        Property::always(story::EPOCHS_ASCEND, |_, s| {
-            all(s, |replica, _| invariant::epochs_ascend(replica))
+        Property::always(story::EPOCHS_ASCEND, |m, s| {
+            all(m, s, |replica, _| invariant::epochs_ascend(replica))
         }),
-        Property::always(story::COMPLETE, |_, s| all(s, invariant::leader_is_complete)),
-        Property::always(story::IMMUTABLE, |_, s| all(s, invariant::committed_never_changes)),
-        Property::always(story::DURABLE, |_, s: &State<N>| {
-            let voters = s.nodes.iter().map(Node::view);
+        Property::always(story::COMPLETE, |m, s| all(m, s, invariant::leader_is_complete)),
+        Property::always(story::IMMUTABLE, |m, s| all(m, s, invariant::committed_never_changes)),
+        Property::always(story::DURABLE, |m, s: &State<N>| {
+            let voters = (0..N).map(|at| s.view(m, at));
             invariant::committed_is_durable(voters, s.history.committed())
         }),
     ]
@@ -316,29 +363,34 @@ fn promises<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
 
 fn reached<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
     vec![
-        Property::sometimes("a leader is elected", |_, s: &State<N>| {
-            s.nodes.iter().any(|node| node.machine.is_leader())
+        Property::sometimes("a leader is elected", |m, s: &State<N>| {
+            s.machines(m).iter().any(|machine| machine.is_leader())
         }),
         Property::sometimes("a record is committed", |_, s: &State<N>| {
             s.history.committed.as_slice().iter().any(|record| record.is_data())
         }),
+        Property::sometimes("a pre-vote is refused under a live leader", |_, s: &State<N>| {
+            s.network.each().any(|(_, _, packet)| {
+                matches!(packet, Packet::VoteResponse { pre_vote: true, granted: false, leader, .. }
+                    if leader > 0)
+            })
+        }),
+        Property::sometimes("every voter knows a committed record", |m, s: &State<N>| {
+            let known = s.machines(m).iter().map(|each| each.high_watermark().0 as usize).min();
+            let committed = s.history.committed.as_slice();
+            known.is_some_and(|known| committed[..known].iter().any(|record| record.is_data()))
+        }),
+    ]
+}
+
+fn reached_after_failover<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
+    vec![
         Property::sometimes("a second leader commits after the first", |_, s: &State<N>| {
             let committed = s.history.committed.as_slice();
             committed.first().map(|r| r.epoch()) < committed.last().map(|r| r.epoch())
         }),
         Property::sometimes("a follower is told to truncate", |_, s: &State<N>| {
-            s.network.packets().any(|packet| matches!(packet, Packet::Diverging { .. }))
-        }),
-        Property::sometimes("a pre-vote is refused under a live leader", |_, s: &State<N>| {
-            s.network.packets().any(|packet| {
-                matches!(packet, Packet::VoteResponse { pre_vote: true, granted: false, leader, .. }
-                    if leader > 0)
-            })
-        }),
-        Property::sometimes("every voter knows a committed record", |_, s: &State<N>| {
-            let known = s.nodes.iter().map(|node| node.machine.high_watermark().0 as usize).min();
-            let committed = s.history.committed.as_slice();
-            known.is_some_and(|known| committed[..known].iter().any(|record| record.is_data()))
+            s.network.each().any(|(_, _, packet)| matches!(packet, Packet::Diverging { .. }))
         }),
     ]
 }

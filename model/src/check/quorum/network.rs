@@ -13,9 +13,6 @@ use super::disk::Run;
 /// Nodes of the largest configuration.
 pub(super) const MAX_NODES: usize = 4;
 
-/// Messages that one direction of a connection holds; a sender waits while it is full.
-pub(super) const DEPTH: usize = 4;
-
 /// A message in as few bytes as it has content: identities follow from the connection that it
 /// travels on, numbers are small. Packing and unpacking is exact, which a test shows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -277,53 +274,135 @@ fn fetched(e: u8, leader: u8, at: u8, last_epoch: u8, outcome: FetchOutcome<Run>
     Message::FetchResponse(FetchResponse { epoch, leader, offset, last_epoch, outcome })
 }
 
-/// One direction of a connection.
-pub(super) type Queue = InlineVec<Packet, DEPTH>;
+/// Messages that may be under way at once in all; no configuration comes near.
+const UNDER_WAY: usize = 14;
 
-/// Every direction of every connection, by sender and receiver.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Network<const N: usize> {
-    queues: [[Queue; N]; N],
+/// One message with the connection that it is on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+struct Letter {
+    from: u8,
+    to: u8,
+    packet: Packet,
 }
 
-impl<const N: usize> Network<N> {
-    pub(super) fn new() -> Self {
-        Network { queues: [[Queue::new(); N]; N] }
+/// Messages in order of sending for each direction of each connection. The list is kept sorted by
+/// direction, so that equal contents are equal lists.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Network {
+    letters: InlineVec<Letter, UNDER_WAY>,
+}
+
+impl Network {
+    pub(super) fn queue(&self, from: usize, to: usize) -> impl Iterator<Item = Packet> + '_ {
+        let here = move |letter: &&Letter| (letter.from, letter.to) == (from as u8, to as u8);
+        self.letters.iter().filter(here).map(|letter| letter.packet)
     }
 
-    pub(super) fn queue(&self, from: usize, to: usize) -> &[Packet] {
-        &self.queues[from][to]
-    }
-
-    /// Puts a message at the end of its queue. The configurations are such that a queue never
-    /// fills up, so that none of them cuts off a behaviour unseen.
+    /// Puts a message at the end of its queue.
     ///
     /// # Panics
-    /// If the queue is full.
+    /// If the list is full: none of the configurations may cut off a behaviour unseen.
     pub(super) fn send(&mut self, from: usize, to: usize, packet: Packet) {
-        self.queues[from][to].push(packet);
+        let letter = Letter { from: from as u8, to: to as u8, packet };
+        self.letters.push(letter);
+        let mut at = self.letters.len() - 1;
+        while at > 0 {
+            let before = self.letters[at - 1];
+            if (before.from, before.to) <= (letter.from, letter.to) {
+                break;
+            }
+            self.letters.swap(at - 1, at);
+            at -= 1;
+        }
     }
 
-    pub(super) fn take(&mut self, from: usize, to: usize, at: usize) -> Packet {
-        self.queues[from][to].remove(at)
+    /// Takes out the `nth` message of a queue.
+    pub(super) fn take(&mut self, from: usize, to: usize, nth: usize) -> Packet {
+        let direction = (from as u8, to as u8);
+        let first = self.letters.iter().position(|letter| (letter.from, letter.to) == direction);
+        let first = first.expect("a message is taken from where one was seen");
+        self.letters.remove(first + nth).packet
+    }
+
+    /// Keeps the messages that `keep` says yes to, given sender and receiver.
+    pub(super) fn retain(&mut self, keep: impl Fn(usize, usize, Packet) -> bool) {
+        let keep = |l: &Letter| keep(usize::from(l.from), usize::from(l.to), l.packet);
+        if !self.letters.iter().all(keep) {
+            self.letters.retain(keep);
+        }
     }
 
     /// The connection between two nodes breaks, and what was under way on it is lost.
     pub(super) fn break_link(&mut self, a: usize, b: usize) {
-        self.queues[a][b].clear();
-        self.queues[b][a].clear();
+        self.retain(|from, to, _| (from, to) != (a, b) && (from, to) != (b, a));
     }
 
-    pub(super) fn drop_dead(&mut self, to: usize, is_dead: impl Fn(Packet) -> bool) {
-        for from in 0..N {
-            let queue = &mut self.queues[from][to];
-            if queue.iter().any(|&packet| is_dead(packet)) {
-                queue.retain(|&packet| !is_dead(packet));
-            }
+    pub(super) fn any_to(&self, to: usize) -> bool {
+        self.letters.iter().any(|letter| usize::from(letter.to) == to)
+    }
+
+    /// Takes out all that `from` has sent.
+    pub(super) fn take_all_from(&mut self, from: usize) -> Network {
+        let mut taken = *self;
+        taken.retain(|sender, _, _| sender == from);
+        self.retain(|sender, _, _| sender != from);
+        taken
+    }
+
+    pub(super) fn each(&self) -> impl Iterator<Item = (usize, usize, Packet)> + '_ {
+        self.letters.iter().map(|l| (usize::from(l.from), usize::from(l.to), l.packet))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::quorum::disk::Record;
+
+    #[test]
+    fn a_packet_unpacks_to_the_message_that_was_packed() {
+        let batch = Run::one(Offset(3), Record::new(Epoch(2), 1));
+        let high_watermark = Offset(3);
+        let (epoch, leader) = (Epoch(2), Some(id(1)));
+        let (offset, last_epoch, end) = (Offset(3), Epoch(1), Offset(4));
+        let outcomes = [
+            FetchOutcome::Records { batch: Some(batch), high_watermark },
+            FetchOutcome::Records { batch: None, high_watermark },
+            FetchOutcome::Diverging(EpochEnd { epoch: 1, end: Offset(2) }),
+            FetchOutcome::Refused(ErrorCode::UnknownLeaderEpoch),
+        ];
+        let answers = outcomes.map(|outcome| {
+            Message::FetchResponse(FetchResponse { epoch, leader, offset, last_epoch, outcome })
+        });
+        let (candidate, voter, replica) = (key(0), key(1), key(0));
+        let successors = [key(2), key(1)].into_iter().collect();
+        let (granted, pre_vote) = (false, true);
+        let error = Some(ErrorCode::FencedLeaderEpoch);
+        let others = [
+            Message::Vote(Vote { epoch, candidate, voter, last_epoch, end, pre_vote }),
+            Message::VoteResponse(VoteResponse { epoch, leader, granted, pre_vote, error }),
+            Message::BeginQuorumEpoch(BeginQuorumEpoch { epoch, leader: id(0), voter }),
+            Message::BeginQuorumEpochResponse { epoch, leader: None },
+            Message::EndQuorumEpoch(EndQuorumEpoch { epoch, leader: id(0), successors }),
+            Message::Fetch(Fetch { epoch, replica, offset, last_epoch, high_watermark }),
+        ];
+        for message in others.into_iter().chain(answers) {
+            assert_eq!(Packet::pack(&message).unpack(0, 1), message);
         }
     }
 
-    pub(super) fn packets(&self) -> impl Iterator<Item = Packet> + '_ {
-        self.queues.iter().flatten().flat_map(|queue| queue.iter().copied())
+    #[test]
+    fn a_network_is_equal_whatever_the_order_of_sending_on_different_connections() {
+        let (one, two) = (Packet::Begin { epoch: 1 }, Packet::Begin { epoch: 2 });
+        let mut this = Network::default();
+        let mut that = Network::default();
+        this.send(0, 1, one);
+        this.send(1, 0, two);
+        that.send(1, 0, two);
+        that.send(0, 1, one);
+        assert_eq!(this, that);
+        that.send(0, 1, two);
+        assert_eq!(that.queue(0, 1).collect::<Vec<_>>(), [one, two]);
+        assert_eq!(that.take(0, 1, 0), one);
     }
 }

@@ -1,27 +1,27 @@
 //! The state of the modelled quorum, and how one event works through it.
 
+use std::collections::VecDeque;
+
 use crate::check::Mutated;
-use crate::inline::InlineVec;
 use crate::invariant::quorum as invariant;
 use crate::log::Log;
-use crate::raft::{Effect, Effects, Event, Gate, Message, Quorum, Timer};
-use crate::{Epoch, NodeId, ReplicaKey};
+use crate::raft::{Effect, Effects, Event, Gate, Message, Quorum, Standing, Timer};
+use crate::{Epoch, NodeId, Offset};
 
-use super::disk::{DiskLog, QuorumFile, Run};
-use super::network::{Network, Packet, id, index, key};
-use super::{Bounds, Delivery};
+use super::disk::{DiskLog, QuorumFile, Record, Run, Stored};
+use super::network::{MAX_NODES, Network, Packet, id, index, key};
+use super::{Delivery, QuorumModel};
 
 /// Epochs that the history has room for, 0 included.
 const EPOCHS: usize = 6;
-
-/// Messages of one node that wait for its disk.
-const OUTBOX: usize = 8;
 
 /// Everything: nodes with their disks, what is under way, what was spent, what was promised.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct State<const N: usize> {
     pub(super) nodes: [Node<N>; N],
-    pub(super) network: Network<N>,
+    pub(super) network: Network,
+    /// Messages that wait for their sender's quorum-state file to be on disk.
+    pub(super) outbox: Network,
     pub(super) spent: Spent,
     pub(super) history: History,
     pub(super) broken: Option<Broken>,
@@ -30,11 +30,9 @@ pub struct State<const N: usize> {
 /// A process and its disk. A crash leaves `log` and `file`, as far as they got, and nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Node<const N: usize> {
-    pub(super) machine: Quorum<Mutated>,
+    pub(super) standing: Standing,
     pub(super) log: DiskLog,
     pub(super) file: QuorumFile,
-    /// Messages that wait for the file to be on disk, in order.
-    pub(super) outbox: InlineVec<(u8, Packet), OUTBOX>,
     /// The fetch that is held for each node, [`Packet::None`] if there is none.
     pub(super) held: [Packet; N],
     pub(super) timers: Timers,
@@ -64,7 +62,7 @@ pub(super) struct History {
     /// Who led each epoch.
     pub(super) leaders: [Option<NodeId>; EPOCHS],
     /// The highest vote that each node let others know of, by index.
-    pub(super) votes: [(Epoch, Option<NodeId>); super::network::MAX_NODES],
+    pub(super) votes: [(Epoch, Option<NodeId>); MAX_NODES],
     pub(super) committed: Run,
     pub(super) committed_in: Epoch,
 }
@@ -83,13 +81,13 @@ impl History {
     pub(super) fn new() -> Self {
         History {
             leaders: [None; EPOCHS],
-            votes: [(Epoch(0), None); super::network::MAX_NODES],
+            votes: [(Epoch(0), None); MAX_NODES],
             committed: Run::default(),
             committed_in: Epoch(0),
         }
     }
 
-    pub(super) fn committed(&self) -> invariant::Committed<'_, super::disk::Record> {
+    pub(super) fn committed(&self) -> invariant::Committed<'_, Record> {
         invariant::Committed { log: self.committed.as_slice(), epoch: self.committed_in }
     }
 }
@@ -120,32 +118,39 @@ impl Timers {
 }
 
 impl<const N: usize> Node<N> {
-    pub(super) fn boot(
-        rules: Mutated,
-        me: ReplicaKey,
-        voters: &[ReplicaKey],
-        log: DiskLog,
-        file: QuorumFile,
-    ) -> Self {
+    /// The process as it starts on what its disk holds.
+    pub(super) fn boot(model: &QuorumModel<N>, at: usize, log: DiskLog, file: QuorumFile) -> Self {
+        let stored = file.stored.unpack();
+        let machine = Quorum::new(model.bounds.rules, key(at), &model.voters, stored, &log);
         Node {
-            machine: Quorum::new(rules, me, voters, file.stored, &log),
+            standing: machine.standing(),
             log,
             file,
-            outbox: InlineVec::new(),
             held: [Packet::None; N],
             timers: Timers::default(),
             flushing: false,
             active: false,
         }
     }
+}
 
-    pub(super) fn view(&self) -> invariant::Replica<'_, super::disk::Record> {
+impl<const N: usize> State<N> {
+    pub(super) fn machine(&self, model: &QuorumModel<N>, at: usize) -> Quorum<Mutated> {
+        model.born[at].with(self.nodes[at].standing)
+    }
+
+    pub(super) fn machines(&self, model: &QuorumModel<N>) -> [Quorum<Mutated>; N] {
+        std::array::from_fn(|at| self.machine(model, at))
+    }
+
+    pub(super) fn view(&self, model: &QuorumModel<N>, at: usize) -> invariant::Replica<'_, Record> {
+        let (machine, log) = (self.machine(model, at), &self.nodes[at].log);
         invariant::Replica {
-            epoch: self.machine.epoch(),
-            leads: self.machine.is_leader(),
-            log: self.log.written.as_slice(),
-            flushed: self.log.flushed().0 as usize,
-            high_watermark: self.machine.high_watermark().0 as usize,
+            epoch: machine.epoch(),
+            leads: machine.is_leader(),
+            log: log.written.as_slice(),
+            flushed: log.flushed().0 as usize,
+            high_watermark: machine.high_watermark().0 as usize,
         }
     }
 }
@@ -153,50 +158,56 @@ impl<const N: usize> Node<N> {
 /// One event on its way through the cluster, with all that follows at once.
 pub(super) struct Turn<'a, const N: usize> {
     pub(super) state: &'a mut State<N>,
-    bounds: &'a Bounds,
+    model: &'a QuorumModel<N>,
     fx: Effects<Run>,
     /// Events that follow without delay, in order.
-    next: std::collections::VecDeque<(usize, Event<Run>)>,
+    next: VecDeque<(usize, Event<Run>)>,
 }
 
 impl<'a, const N: usize> Turn<'a, N> {
-    pub(super) fn new(state: &'a mut State<N>, bounds: &'a Bounds) -> Self {
-        Turn { state, bounds, fx: Vec::new(), next: std::collections::VecDeque::new() }
+    pub(super) fn new(state: &'a mut State<N>, model: &'a QuorumModel<N>) -> Self {
+        Turn { state, model, fx: Vec::with_capacity(8), next: VecDeque::new() }
     }
 
     /// Hands `event` to the machine of node `at`, and then to whomever it leads on to.
     pub(super) fn run(&mut self, at: usize, event: Event<Run>) {
-        self.next.push_back((at, event));
+        self.step(at, event);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
         while let Some((at, event)) = self.next.pop_front() {
             self.step(at, event);
         }
     }
 
     fn step(&mut self, at: usize, event: Event<Run>) {
-        let node = &mut self.state.nodes[at];
-        let before = node.machine.high_watermark();
+        let mut machine = self.state.machine(self.model, at);
+        let before = machine.high_watermark();
         let mut fx = std::mem::take(&mut self.fx);
-        node.machine.step(&mut node.log, event, &mut fx);
+        let node = &mut self.state.nodes[at];
+        machine.step(&mut node.log, event, &mut fx);
+        node.standing = machine.standing();
         for effect in fx.drain(..) {
             self.carry_out(at, effect);
         }
         self.fx = fx;
-        self.watch(at, before.0 as usize);
+        self.watch(at, &machine, before);
     }
 
     fn carry_out(&mut self, at: usize, effect: Effect<Run>) {
         // Once no crash is left to come, nothing can tell a slow disk from a slow network.
-        let quick = self.state.spent.crashes >= self.bounds.crashes;
+        let quick = self.state.spent.crashes >= self.model.bounds.crashes;
         let node = &mut self.state.nodes[at];
         match effect {
             Effect::Store(stored) if quick && node.file.pending.is_none() => {
-                node.file.stored = stored;
+                node.file.stored = Stored::pack(stored);
             }
-            Effect::Store(stored) => node.file.pending = Some(stored),
+            Effect::Store(stored) => node.file.pending = Some(Stored::pack(stored)),
             Effect::Send { to, message, gate } => {
                 let packet = Packet::pack(&message);
                 if gate == Gate::Stored && node.file.pending.is_some() {
-                    node.outbox.push((index(to) as u8, packet));
+                    self.state.outbox.send(at, index(to), packet);
                 } else {
                     self.send(at, index(to), packet);
                 }
@@ -223,7 +234,7 @@ impl<'a, const N: usize> Turn<'a, N> {
     /// A message leaves its node for good.
     fn send(&mut self, from: usize, to: usize, packet: Packet) {
         self.note_vote(from, to, packet);
-        if self.bounds.delivery == Delivery::RequestsAtOnce && packet.is_request() {
+        if self.model.bounds.delivery == Delivery::RequestsAtOnce && packet.is_request() {
             let message = packet.unpack(from, to);
             self.next.push_back((to, Event::Received { from: id(from), message }));
         } else {
@@ -247,13 +258,10 @@ impl<'a, const N: usize> Turn<'a, N> {
         if let Some(stored) = node.file.pending.take() {
             node.file.stored = stored;
         }
-        let outbox = std::mem::take(&mut node.outbox);
-        for &(to, packet) in &outbox {
-            self.send(at, usize::from(to), packet);
+        for (from, to, packet) in self.state.outbox.take_all_from(at).each() {
+            self.send(from, to, packet);
         }
-        while let Some((at, event)) = self.next.pop_front() {
-            self.step(at, event);
-        }
+        self.settle();
     }
 
     pub(super) fn flushed(&mut self, at: usize) {
@@ -274,13 +282,15 @@ impl<'a, const N: usize> Turn<'a, N> {
     }
 
     /// The process dies, keeps of its disk what is given, and starts anew.
-    pub(super) fn crash(&mut self, at: usize, log: Run, file: QuorumFile, voters: &[ReplicaKey]) {
+    pub(super) fn crash(&mut self, at: usize, log: Run, stored: Stored, late: bool) {
+        self.state.outbox.take_all_from(at);
+        self.state.network.retain(|from, to, _| from != at && (to != at || late));
         for other in (0..N).filter(|&other| other != at) {
-            self.state.network.break_link(at, other);
             self.state.nodes[other].held[at] = Packet::None;
         }
+        let file = QuorumFile { stored, pending: None };
         let log = DiskLog::recovered(log);
-        self.state.nodes[at] = Node::boot(self.bounds.rules, key(at), voters, log, file);
+        self.state.nodes[at] = Node::boot(self.model, at, log, file);
         for other in (0..N).filter(|&other| other != at) {
             self.run(other, Event::Disconnected(id(at)));
         }
@@ -307,15 +317,15 @@ impl<'a, const N: usize> Turn<'a, N> {
 
     fn note_committed(&mut self, at: usize, offset: usize) {
         let node = &self.state.nodes[at];
+        let epoch = self.state.machine(self.model, at).epoch();
         let history = &mut self.state.history;
         if offset > history.committed.len() && offset <= node.log.written.len() {
             history.committed = node.log.written.prefix(offset);
-            history.committed_in = history.committed_in.max(node.machine.epoch());
+            history.committed_in = history.committed_in.max(epoch);
         }
     }
 
-    fn watch(&mut self, at: usize, high_watermark: usize) {
-        let machine = &self.state.nodes[at].machine;
+    fn watch(&mut self, at: usize, machine: &Quorum<Mutated>, high_watermark: Offset) {
         if machine.is_leader() {
             let led = &mut self.state.history.leaders[machine.epoch().0 as usize];
             if !invariant::one_leader_per_epoch(*led, id(at)) {
@@ -323,8 +333,8 @@ impl<'a, const N: usize> Turn<'a, N> {
             }
             *led = Some(id(at));
         }
-        let now = machine.high_watermark().0 as usize;
-        if !invariant::high_watermark_rises(high_watermark, now) {
+        let (before, now) = (high_watermark.0 as usize, machine.high_watermark().0 as usize);
+        if !invariant::high_watermark_rises(before, now) {
             self.state.broken = Some(Broken::HighWatermarkFell);
         }
     }
@@ -333,16 +343,13 @@ impl<'a, const N: usize> Turn<'a, N> {
     /// an epoch that it has left (it cannot return without a crash, which empties its links), and
     /// what a leader is told of its own election.
     pub(super) fn drop_dead(&mut self) {
-        for to in 0..N {
-            let machine = self.state.nodes[to].machine;
-            let (epoch, leads) = (machine.epoch(), machine.is_leader());
-            self.state.network.drop_dead(to, |packet| {
-                let to_leader =
-                    matches!(packet, Packet::VoteResponse { .. } | Packet::BeginResponse { .. });
-                packet
-                    .answer_epoch()
-                    .is_some_and(|said| said < epoch || said == epoch && leads && to_leader)
-            });
-        }
+        let machines = self.state.machines(self.model);
+        self.state.network.retain(|_, to, packet| {
+            let (epoch, leads) = (machines[to].epoch(), machines[to].is_leader());
+            let of_election =
+                matches!(packet, Packet::VoteResponse { .. } | Packet::BeginResponse { .. });
+            let dead = |said| said < epoch || said == epoch && leads && of_election;
+            !packet.answer_epoch().is_some_and(dead)
+        });
     }
 }

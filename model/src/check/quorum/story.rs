@@ -7,7 +7,7 @@ use crate::log::Log;
 use crate::raft::Timer;
 
 use super::network::Packet;
-use super::{Action, Delivery, Node, QuorumModel, State};
+use super::{Action, Delivery, QuorumModel, State};
 
 pub(super) const ONE_LEADER: &str = "one leader per epoch";
 pub(super) const VOTES_STAND: &str = "a vote is never changed within its epoch";
@@ -44,7 +44,7 @@ fn rule_of(property: &str) -> &'static str {
 
 impl<const N: usize> Checked for QuorumModel<N> {
     fn name(&self) -> &'static str {
-        "quorum"
+        self.bounds.name
     }
 
     fn bounds(&self) -> String {
@@ -75,7 +75,7 @@ impl<const N: usize> Checked for QuorumModel<N> {
     fn describe_step(&self, before: &State<N>, action: &Action, after: &State<N>) -> String {
         let mut text = sentence(before, action);
         for at in 0..N {
-            let (was, is) = (standing(&before.nodes[at]), standing(&after.nodes[at]));
+            let (was, is) = (standing(self, before, at), standing(self, after, at));
             if was != is {
                 text.push_str(&format!("\nnode {}: {is}", at + 1));
             }
@@ -93,7 +93,7 @@ fn sentence<const N: usize>(before: &State<N>, action: &Action) -> String {
     let name = |at: &usize| format!("node {}", at + 1);
     match action {
         Action::Deliver { from, to, at } => {
-            let packet = before.network.queue(*from, *to)[*at];
+            let packet = before.network.queue(*from, *to).nth(*at).unwrap_or_default();
             format!("{} gets from {}: {}", name(to), name(from), say(packet))
         }
         Action::Stored(at) => format!("{} has its epoch and vote on disk", name(at)),
@@ -117,7 +117,7 @@ fn sentence<const N: usize>(before: &State<N>, action: &Action) -> String {
         Action::BreakLink(a, b) => {
             format!("the connection of {} and {} breaks", name(a), name(b))
         }
-        Action::Crash { at, survivor, stored } => {
+        Action::Crash { at, survivor, stored, .. } => {
             let node = &before.nodes[*at];
             let log = node.log.survivors().nth(*survivor).unwrap_or(node.log.durable);
             let file = match (node.file.pending, stored) {
@@ -130,8 +130,8 @@ fn sentence<const N: usize>(before: &State<N>, action: &Action) -> String {
 }
 
 /// What a reader wants to know of a node: what it is, and its log.
-fn standing<const N: usize>(node: &Node<N>) -> String {
-    let (machine, log) = (&node.machine, &node.log);
+fn standing<const N: usize>(model: &QuorumModel<N>, state: &State<N>, at: usize) -> String {
+    let (machine, log) = (state.machine(model, at), &state.nodes[at].log);
     let mut text = format!("{} in epoch {}", machine.role(), machine.epoch());
     if let Some(leader) = machine.leader().filter(|&leader| leader != machine.me().id) {
         text.push_str(&format!(" of {leader}"));

@@ -1,0 +1,311 @@
+//! The quorum machine, told in stories.
+
+mod cluster;
+
+use cluster::{Cluster, MemoryLog, key};
+use kraft_model::raft::{Effect, Event, Message, Patience, SnapshotId, StoredState, Timer};
+use kraft_model::{Epoch, NodeId, Offset};
+
+const ELECTION: Timer = Timer::Election(Patience::Full);
+
+#[test]
+fn a_fresh_cluster_elects_commits_and_tells_everybody() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    assert_eq!(cluster.is(1), "Leader in 1 of 1");
+    assert_eq!(cluster.is(2), "Follower in 1 of 1");
+    // The epoch's own record is committed first; only then may the controller act.
+    let lead = Effect::Lead { epoch: Epoch(1), start: Offset(1) };
+    let said = &cluster.node(1).said;
+    let committed = said.iter().position(|e| *e == Effect::Committed(Offset(1)));
+    let leads = said.iter().position(|e| *e == lead);
+    assert!(committed.is_some() && committed < leads, "{said:?}");
+
+    cluster.propose(1, 2);
+    cluster.carry();
+    for id in 1..=3 {
+        assert_eq!(cluster.node(id).log.epochs, [1, 1, 1]);
+        assert_eq!(cluster.node(id).machine.high_watermark(), Offset(3));
+    }
+    let ends = cluster.node(1).machine.voter_ends(&cluster.node(1).log);
+    assert_eq!(ends[..], [1, 2, 3].map(|id| (NodeId(id), Offset(3))));
+}
+
+#[test]
+fn a_voter_with_links_to_a_majority_does_not_wait_long() {
+    let mut cluster = Cluster::new(3, 0);
+    assert_eq!(cluster.election_timer(1), Some(Patience::Full));
+    cluster.step(1, Event::Connected(NodeId(2)));
+    assert_eq!(cluster.election_timer(1), Some(Patience::Fresh));
+}
+
+#[test]
+fn a_single_voter_elects_itself_and_commits_on_flush() {
+    let mut cluster = Cluster::new(1, 0);
+    assert_eq!(cluster.election_timer(1), Some(Patience::Fresh));
+    cluster.elect(1);
+    cluster.propose(1, 1);
+    assert_eq!(cluster.node(1).machine.high_watermark(), Offset(2));
+    assert!(!cluster.node(1).timers.contains(&Timer::CheckQuorum));
+}
+
+#[test]
+fn a_proposal_before_the_epoch_is_committed_is_not_appended() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.time_out(1, ELECTION);
+    while !cluster.node(1).machine.is_leader() {
+        let Some((from, to, message)) = cluster.wires.pop_front() else { break };
+        cluster.step(to, Event::Received { from: NodeId(from), message });
+    }
+    cluster.propose(1, 1);
+    assert_eq!(cluster.node(1).log.epochs, [1]);
+}
+
+#[test]
+fn a_follower_drops_what_the_new_leader_does_not_have() {
+    // Node 3 led epoch 2 by the vote of node 2, and nobody saw its records.
+    let logs = [&[1, 1][..], &[1, 1], &[1, 2, 2]].map(MemoryLog::of);
+    let mut cluster = Cluster::with_logs(3, logs.to_vec());
+    cluster.nodes[1].stored = StoredState { epoch: Epoch(2), leader: None, vote: Some(key(3)) };
+    cluster.restart(2);
+    cluster.time_out(1, ELECTION);
+    cluster.carry_among(&[1, 2]);
+    assert_eq!(cluster.is(1), "Unattached in 2", "it has learnt of the epoch");
+    cluster.time_out(1, ELECTION);
+    cluster.carry_among(&[1, 2]);
+    assert_eq!(cluster.is(1), "Leader in 3 of 1");
+    cluster.carry();
+    cluster.time_out(1, Timer::Announce);
+    cluster.carry();
+    assert_eq!(cluster.node(3).log.epochs, [1, 1, 3]);
+    assert_eq!(cluster.node(3).machine.high_watermark(), Offset(3));
+}
+
+#[test]
+fn a_truncation_below_the_high_watermark_stops_the_process() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    let stray = kraft_model::EpochEnd { epoch: 0, end: Offset(0) };
+    let fetch = cluster_fetch(&mut cluster, 2);
+    let answer = kraft_model::raft::FetchResponse {
+        epoch: Epoch(1),
+        leader: Some(NodeId(1)),
+        offset: fetch.offset,
+        last_epoch: fetch.last_epoch,
+        outcome: kraft_model::raft::FetchOutcome::Diverging(stray),
+    };
+    let message = Message::FetchResponse(answer);
+    cluster.step(2, Event::Received { from: NodeId(1), message });
+    assert!(matches!(cluster.node(2).said.last(), Some(Effect::Violation(_))));
+    assert_eq!(cluster.node(2).log.epochs, [1]);
+}
+
+/// The fetch that node `id` has waiting at the leader.
+fn cluster_fetch(cluster: &mut Cluster, id: i32) -> kraft_model::raft::Fetch {
+    let node = cluster.node(id);
+    let (epoch, high_watermark) = (node.machine.epoch(), node.machine.high_watermark());
+    let (offset, last_epoch) = (Offset(node.log.epochs.len() as i64), Epoch(1));
+    kraft_model::raft::Fetch { epoch, replica: key(id), offset, last_epoch, high_watermark }
+}
+
+#[test]
+fn a_late_answer_to_an_older_fetch_changes_nothing() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    let fetch = cluster_fetch(&mut cluster, 2);
+    let late = kraft_model::raft::FetchResponse {
+        epoch: Epoch(1),
+        leader: Some(NodeId(1)),
+        offset: Offset(0),
+        last_epoch: Epoch(0),
+        outcome: kraft_model::raft::FetchOutcome::Records {
+            batch: Some(cluster::Batch { base: fetch.offset.0, epochs: vec![1] }),
+            high_watermark: Offset(2),
+        },
+    };
+    let message = Message::FetchResponse(late);
+    cluster.step(2, Event::Received { from: NodeId(1), message });
+    assert_eq!(cluster.node(2).log.epochs, [1]);
+}
+
+#[test]
+fn a_pre_vote_is_refused_under_a_live_leader_and_deposes_nobody() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    cluster.time_out(2, Timer::Fetch);
+    assert_eq!(cluster.is(2), "Prospective in 1 of 1");
+    let stored = cluster.node(2).stored;
+    cluster.carry();
+    assert_eq!(cluster.is(2), "Follower in 1 of 1");
+    assert_eq!(cluster.is(1), "Leader in 1 of 1");
+    assert_eq!(cluster.node(2).stored, stored, "a pre-vote is never stored");
+}
+
+#[test]
+fn followers_of_a_dead_leader_elect_another_by_rank() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    for id in [2, 3] {
+        cluster.step(id, Event::PeerGone(NodeId(1)));
+    }
+    assert_eq!(cluster.election_timer(2), Some(Patience::Ranked(0)));
+    assert_eq!(cluster.election_timer(3), Some(Patience::Ranked(1)));
+    assert_eq!(cluster.is(2), "Follower in 1 of 1", "nothing is decided yet");
+    cluster.time_out(2, ELECTION);
+    cluster.carry_among(&[2, 3]);
+    assert_eq!(cluster.is(2), "Leader in 2 of 2");
+    assert_eq!(cluster.is(3), "Follower in 2 of 2");
+    assert_eq!(cluster.node(3).machine.high_watermark(), Offset(2));
+}
+
+#[test]
+fn one_who_wrongly_takes_the_leader_for_dead_follows_it_again() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    cluster.step(2, Event::PeerGone(NodeId(1)));
+    cluster.time_out(2, ELECTION);
+    cluster.carry_among(&[2, 3]);
+    assert_eq!(cluster.is(2), "Follower in 1 of 1", "node 3 names the leader that it fetches from");
+    assert_eq!(cluster.election_timer(2), Some(Patience::Backoff(0)));
+    cluster.propose(1, 1);
+    cluster.carry();
+    assert_eq!(cluster.election_timer(2), None, "the leader has answered");
+    assert_eq!(cluster.node(2).log.epochs, [1, 1]);
+}
+
+#[test]
+fn a_leader_that_resigns_names_its_successors() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    // Node 3 has more than node 2.
+    cluster.propose(1, 1);
+    cluster.carry_among(&[1, 3]);
+    cluster.step(1, Event::Resign);
+    assert_eq!(cluster.is(1), "Resigned in 1");
+    assert!(cluster.node(1).said.contains(&Effect::LostLeadership { epoch: Epoch(1) }));
+    cluster.carry();
+    assert_eq!(cluster.election_timer(3), Some(Patience::Ranked(0)));
+    assert_eq!(cluster.election_timer(2), Some(Patience::Ranked(1)));
+    cluster.elect(3);
+    assert_eq!(cluster.is(1), "Follower in 2 of 3");
+}
+
+#[test]
+fn a_leader_without_a_majority_resigns() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    cluster.time_out(1, Timer::CheckQuorum);
+    assert_eq!(cluster.is(1), "Resigned in 1");
+}
+
+#[test]
+fn a_restarted_leader_does_not_lead_on() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    cluster.restart(1);
+    assert_eq!(cluster.is(1), "Resigned in 1");
+    // A follower that asks it hears so, and needs no timeout to act.
+    cluster.step(2, Event::Disconnected(NodeId(1)));
+    cluster.time_out(2, Timer::Retry);
+    cluster.carry();
+    assert_eq!(cluster.election_timer(2), Some(Patience::Ranked(0)));
+}
+
+#[test]
+fn a_restarted_candidate_keeps_its_vote_and_waits_for_the_next_epoch() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.time_out(1, ELECTION);
+    while cluster.node(1).machine.role() != "Candidate" {
+        let Some((from, to, message)) = cluster.wires.pop_front() else { break };
+        cluster.step(to, Event::Received { from: NodeId(from), message });
+    }
+    cluster.restart(1);
+    assert_eq!(cluster.is(1), "Unattached in 1");
+    assert_eq!(cluster.node(1).machine.vote(), Some(key(1)));
+}
+
+#[test]
+fn a_restarted_voter_takes_its_epoch_from_its_log_where_that_is_higher() {
+    let mut cluster = Cluster::with_logs(3, vec![MemoryLog::of(&[1, 2]); 3]);
+    cluster.nodes[0].stored = StoredState { epoch: Epoch(1), leader: None, vote: Some(key(2)) };
+    cluster.restart(1);
+    assert_eq!(cluster.is(1), "Unattached in 2");
+    assert_eq!(cluster.node(1).machine.vote(), None);
+}
+
+#[test]
+fn an_observer_asks_the_voters_in_turn_and_follows() {
+    let mut cluster = Cluster::new(3, 1);
+    cluster.wires.clear();
+    cluster.elect(1);
+    cluster.time_out(4, Timer::Retry);
+    cluster.carry();
+    assert_eq!(cluster.is(4), "Follower in 1 of 1");
+    assert_eq!(cluster.node(4).machine.high_watermark(), Offset(1));
+    // It never stands, and it is not counted.
+    cluster.time_out(4, Timer::Fetch);
+    assert_eq!(cluster.is(4), "Unattached in 1");
+    assert_eq!(cluster.node(1).machine.voter_ends(&cluster.node(1).log).len(), 3);
+}
+
+#[test]
+fn a_follower_whose_log_ends_before_the_leaders_begins_installs_a_snapshot() {
+    let mut leader = MemoryLog::of(&[1, 1, 1]);
+    let snapshot = SnapshotId { end: Offset(2), epoch: Epoch(1) };
+    kraft_model::raft::RaftLog::cut_to_snapshot(&mut leader, snapshot);
+    let logs = vec![leader.clone(), leader, MemoryLog::default()];
+    let mut cluster = Cluster::with_logs(3, logs);
+    cluster.time_out(1, ELECTION);
+    cluster.carry_among(&[1, 2]);
+    cluster.carry();
+    let chunks: Vec<_> = (cluster.node(3).said.iter())
+        .filter_map(|effect| match effect {
+            Effect::StoreSnapshotChunk { position, last, .. } => Some((*position, *last)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(chunks, [(0, false), (1, true)]);
+    cluster.step(3, Event::SnapshotInstalled(snapshot));
+    cluster.carry();
+    let node = cluster.node(3);
+    assert_eq!((node.log.start, &node.log.epochs[..]), (2, &[1, 2][..]));
+    assert_eq!(node.machine.high_watermark(), Offset(4));
+}
+
+#[test]
+fn a_snapshot_of_what_is_committed_lets_the_log_begin_later() {
+    let mut cluster = Cluster::new(1, 0);
+    cluster.elect(1);
+    cluster.propose(1, 2);
+    let snapshot = |end| SnapshotId { end: Offset(end), epoch: Epoch(1) };
+    cluster.step(1, Event::SnapshotWritten(snapshot(2)));
+    assert_eq!(cluster.node(1).log.start, 2);
+    cluster.step(1, Event::SnapshotWritten(snapshot(4)));
+    assert!(matches!(cluster.node(1).said.last(), Some(Effect::Violation(_))));
+}
+
+#[test]
+fn a_log_whose_beginning_is_in_no_snapshot_is_refused() {
+    let log = MemoryLog { start: 5, flushed: 5, ..MemoryLog::default() };
+    let cluster = Cluster::with_logs(1, vec![log]);
+    assert!(matches!(cluster.node(1).said.last(), Some(Effect::Violation(_))));
+}
+
+#[test]
+fn the_same_id_on_another_disk_is_another_voter() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.time_out(1, ELECTION);
+    let asked = cluster.wires.iter().find_map(|(_, to, message)| match message {
+        Message::Vote(vote) if *to == 2 => Some(*vote),
+        _ => None,
+    });
+    let mut vote = asked.expect("node 2 is asked");
+    vote.candidate.directory = key(3).directory;
+    cluster.wires.clear();
+    let message = Message::Vote(vote);
+    cluster.step(2, Event::Received { from: NodeId(1), message });
+    let Some((2, 1, Message::VoteResponse(answer))) = cluster.wires.pop_front() else {
+        panic!("node 2 answers")
+    };
+    assert!(!answer.granted && answer.error.is_some());
+}
