@@ -73,6 +73,11 @@ impl<R: Rules> Quorum<R> {
     ) {
         let leader = leader.filter(|&id| id != self.me.id && position(&self.voters, id).is_some());
         match leader {
+            Some(leader) if !self.is_worth_following(leader) => {
+                if epoch > self.epoch {
+                    self.detach(io, epoch, Patience::Full);
+                }
+            }
             Some(leader) if epoch > self.epoch => self.follow(io, epoch, leader),
             Some(leader) if epoch == self.epoch && self.may_follow() => {
                 self.follow(io, epoch, leader);
@@ -80,6 +85,13 @@ impl<R: Rules> Quorum<R> {
             None if epoch > self.epoch => self.detach(io, epoch, Patience::Full),
             _ => {}
         }
+    }
+
+    /// An observer that has no link to the leader that it is told of goes on asking: the voter that
+    /// told it may not have noticed yet that this leader is dead. Voters stand for election instead.
+    fn is_worth_following(&self, leader: NodeId) -> bool {
+        let at = position(&self.voters, leader);
+        self.is_voter() || at.is_some_and(|at| self.connected.contains(at))
     }
 
     /// Whether a leader of the present epoch would be news.

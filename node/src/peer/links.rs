@@ -50,7 +50,8 @@ pub enum LinkEvent {
         message: Message,
     },
     /// Strict evidence: no link speaks for this incarnation, and its endpoint refused twice or was
-    /// answered by another incarnation. Told once.
+    /// answered by another incarnation. Told once for a link that broke, and again to whoever
+    /// probes anew.
     Gone {
         peer: NodeId,
         incarnation: Incarnation,
@@ -182,7 +183,7 @@ impl Links {
     /// Dials back to learn whether this incarnation of `peer` is gone; [`LinkEvent::Gone`] tells if
     /// it is. Nothing happens while a link with it is up. Links that break are probed without this.
     pub fn probe(&self, peer: NodeId, endpoint: (String, u16), incarnation: Incarnation) {
-        Shared::probe(&self.shared, peer, endpoint, incarnation);
+        Shared::probe(&self.shared, peer, endpoint, incarnation, true);
     }
 
     /// Takes a connection that came in and began like [`super::PREFACE`]; `first` has been read of
@@ -220,8 +221,9 @@ impl Shared {
         peer: NodeId,
         endpoint: (String, u16),
         incarnation: Incarnation,
+        anew: bool,
     ) {
-        if !shared.table().begin_probe(peer, incarnation) {
+        if !shared.table().begin_probe(peer, incarnation, anew) {
             return;
         }
         let this = shared.clone();
@@ -363,7 +365,7 @@ async fn linked(shared: &Arc<Shared>, wire: Wire, hello: Hello, dialled: bool) -
     let lost = cause != Cause::Released || replaced;
     let listening = shared.tell(LinkEvent::Down { peer, link, incarnation, cause }).await;
     if lost {
-        Shared::probe(shared, peer, endpoint, incarnation);
+        Shared::probe(shared, peer, endpoint, incarnation, false);
     }
     listening
 }

@@ -117,11 +117,13 @@ impl Table {
         wanted.unwrap_or_else(|| hello.endpoint.clone())
     }
 
-    /// Whether it is worth asking what became of this incarnation, which no link speaks for.
-    pub fn begin_probe(&mut self, peer: NodeId, incarnation: Incarnation) -> bool {
+    /// Whether it is worth asking what became of this incarnation, which no link speaks for. What
+    /// was told once is not asked again by itself, but is for whoever wants it `anew`: a new
+    /// controller inherits no verdict.
+    pub fn begin_probe(&mut self, peer: NodeId, incarnation: Incarnation, anew: bool) -> bool {
         !self.closed
             && !self.is_up(peer, incarnation)
-            && self.gone.get(&peer) != Some(&incarnation)
+            && (anew || self.gone.get(&peer) != Some(&incarnation))
             && self.probed.insert((peer, incarnation))
     }
 
