@@ -108,7 +108,8 @@ pub enum Gate {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Timer {
     /// Knows no leader, or stands for election: how long until the next (pre-)vote. The shell
-    /// adds jitter. The variant says how long to wait.
+    /// adds jitter. The variant says how long to wait; it is one timer all the same, which setting
+    /// or cancelling with any length replaces or stops.
     Election(Patience),
     /// A follower or observer has not heard from its leader.
     Fetch,

@@ -237,7 +237,10 @@ impl<R: Rules> Quorum<R> {
             Role::Unattached if majority_now && self.is_voter() => {
                 io.set(Timer::Election(self.fresh_patience()));
             }
-            Role::Unattached if !self.is_voter() => self.ask_for_leader(io),
+            Role::Unattached if !self.is_voter() => {
+                self.ask_next = at as u8;
+                self.ask_for_leader(io);
+            }
             // Whatever was asked over an earlier link is lost.
             Role::Follower(Follower { leader, pull, .. })
                 if leader == node

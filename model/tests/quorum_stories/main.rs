@@ -239,6 +239,10 @@ fn an_observer_asks_the_voters_in_turn_and_follows() {
     cluster.wires.clear();
     cluster.elect(1);
     cluster.time_out(4, Timer::Retry);
+    assert!(matches!(cluster.wires.back(), Some((4, 2, Message::Fetch(_)))), "the second voter");
+    cluster.wires.clear();
+    cluster.step(4, Event::Connected(NodeId(3)));
+    assert!(matches!(cluster.wires.back(), Some((4, 3, Message::Fetch(_)))), "who is there to ask");
     cluster.carry();
     assert_eq!(cluster.is(4), "Follower in 1 of 1");
     assert_eq!(cluster.node(4).machine.high_watermark(), Offset(1));
