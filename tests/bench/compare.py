@@ -11,7 +11,8 @@ Apache Kafka from Maven Central), warms it up, and measures with `rdkafka-load`:
 * latency at 2,000 records/s, linger 0, open loop.
 
 Prints one JSON object with every run, the medians, and the median of the runs' ratios (kraft / Kafka; a
-throughput ratio above 1 and a latency ratio below 1 favour kraft).
+throughput ratio above 1 and a latency ratio below 1 favour kraft). On a machine that does other work as well
+the figures mean little: each run says how busy it was before (the load average of a minute).
 
 Build first: cargo build --release -p kraft && cargo build --release -p kraft-tests --features interop
 Environment: KRAFT, RDKAFKA_LOAD (binaries), INTEROP_CACHE (jars, default target/interop).
@@ -69,7 +70,7 @@ class Kraft:
         self.bootstrap = json.loads(out(KRAFT, "status", "--dir", self.dir, "--output", "json"))["bootstrap"]
 
     def stop(self):
-        out(KRAFT, "down", "--dir", self.dir)
+        subprocess.run([str(KRAFT), "down", "--dir", str(self.dir)], stdout=subprocess.DEVNULL, check=False)
 
 
 class ApacheKafka:
@@ -77,6 +78,7 @@ class ApacheKafka:
 
     def __init__(self, flush):
         self.flush = flush
+        self.processes = []
         self.libs = CACHE / "kafka-libs"
         if not list(self.libs.glob("kafka-tools-*.jar")):
             out("mvn", "-q", "-B", "-f", ROOT / "tests/interop/java/pom.xml", "dependency:copy-dependencies",
@@ -86,7 +88,6 @@ class ApacheKafka:
         return ["java", *arguments[:-1], *arguments[-1]]
 
     def start(self, directory):
-        self.processes = []
         ports = free_ports(6)
         voters = ",".join(f"{n + 1}@127.0.0.1:{ports[3 + n]}" for n in range(3))
         self.bootstrap = ",".join(f"127.0.0.1:{ports[n]}" for n in range(3))
@@ -124,6 +125,7 @@ class ApacheKafka:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self.processes = []
 
 
 def create(bootstrap, topic):
@@ -142,8 +144,9 @@ def create(bootstrap, topic):
 
 def measure(system, options):
     directory = pathlib.Path(tempfile.mkdtemp(prefix="kraft-compare-"))
-    system.start(directory)
     try:
+        system.start(directory)
+
         def load(mode, topic, *more):
             return json.loads(out(LOAD, mode, "--bootstrap", system.bootstrap, "--topic", topic, "--size", "1024", *more))
 
@@ -174,8 +177,10 @@ def main():
     systems = [Kraft(options.flush), ApacheKafka(options.flush)]
     runs = []
     for number in range(options.runs):
+        busy = os.getloadavg()[0]
         run = {system.name: measure(system, options) for system in systems}
         run["ratio"] = {key: round(run["kraft"][key] / run["kafka"][key], 3) for key in run["kraft"]}
+        run["load_average_before"] = busy
         runs.append(run)
         print(f"run {number + 1}: {json.dumps(run)}", file=sys.stderr, flush=True)
     median = {name: {key: round(statistics.median(run[name][key] for run in runs), 3) for key in runs[0][name]}
