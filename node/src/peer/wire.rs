@@ -197,7 +197,7 @@ fn with_records(
         M::FetchSnapshotResponse(response) => {
             let raft::FetchSnapshotResponse { epoch, leader, snapshot, position, chunk } = response;
             let chunk = match chunk {
-                Ok((index, last)) => Ok((attachments.chunk(index, snapshot)?, last)),
+                Ok((index, last)) => Ok((attachments.chunk(index, snapshot, position)?, last)),
                 Err(error) => Err(error),
             };
             M::FetchSnapshotResponse(raft::FetchSnapshotResponse {
@@ -278,10 +278,17 @@ impl Attachments {
     }
 
     /// A piece of a snapshot's file: it may begin and end inside a batch, so nothing is read of it
-    /// here. Its extent is the snapshot's; whoever has all pieces reads the batches.
-    fn chunk(&mut self, index: Attached, of: raft::SnapshotId) -> Result<Records, FrameError> {
+    /// here. Its extent counts bytes of the file; whoever has all pieces reads the batches.
+    fn chunk(
+        &mut self,
+        index: Attached,
+        of: raft::SnapshotId,
+        position: u64,
+    ) -> Result<Records, FrameError> {
         let bytes = self.take(index)?;
-        Ok(Records { bytes, base: Offset::ZERO, end: of.end, last_epoch: of.epoch.0 })
+        let base = i64::try_from(position).map_or(Offset(-1), Offset);
+        let end = base.plus(bytes.len() as i64);
+        Ok(Records { bytes, base, end, last_epoch: of.epoch.0 })
     }
 
     fn done<T>(self, value: T) -> Result<T, FrameError> {

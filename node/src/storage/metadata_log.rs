@@ -356,8 +356,10 @@ impl RaftLog for MetadataLog {
 
     fn read_snapshot(&self, snapshot: SnapshotId, position: u64) -> Option<(Records, bool)> {
         let (bytes, last) = self.snapshots.chunk(snapshot, position)?;
-        let (end, last_epoch) = (snapshot.end, snapshot.epoch.0);
-        Some((Records { bytes, base: end, end, last_epoch }, last))
+        // The extent of a chunk counts bytes of the file.
+        let base = Offset(i64::try_from(position).ok()?);
+        let end = base.plus(bytes.len() as i64);
+        Some((Records { bytes, base, end, last_epoch: snapshot.epoch.0 }, last))
     }
 
     fn cut_to_snapshot(&mut self, snapshot: SnapshotId) {

@@ -99,11 +99,12 @@ impl QuorumActor {
     /// Dials every unfenced broker that has no link to this node: whoever died while there was no
     /// controller is found at once, and not after its session.
     pub(super) fn meet_brokers(&mut self) {
+        let me = self.me.id;
         let brokers: Vec<_> = self
             .committed()
             .brokers
             .values()
-            .filter(|broker| !broker.fenced && !self.is_up(broker.id))
+            .filter(|broker| broker.id != me && !broker.fenced && !self.is_up(broker.id))
             .cloned()
             .collect();
         for broker in brokers {
