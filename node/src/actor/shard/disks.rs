@@ -168,9 +168,7 @@ impl Disks {
         let files = Arc::clone(&self.files);
         let (log, recovery) =
             PartitionLog::open(&home.path, home.id.topic, config, files, state).map_err(failed)?;
-        if let Some(damage) = &recovery.damage {
-            tracing::error!(?damage, "a log is damaged; what is missing will be fetched again");
-        }
+        report(&home.path, &recovery);
         directory.count.fetch_add(1, Ordering::Relaxed);
         let found = FoundLog {
             topic: Arc::clone(&home.topic),
@@ -344,6 +342,22 @@ fn topic_partition(name: &str) -> Option<(&str, i32)> {
     let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
     (is_number && !topic.is_empty() && topic != "__cluster_metadata")
         .then_some((topic, partition.parse().ok()?))
+}
+
+/// Tells the operator what recovery has found and done; a log that was whole is no news.
+fn report(path: &Path, recovery: &Recovery) {
+    let log = path.display();
+    if let Some(damage) = &recovery.damage {
+        tracing::error!(?damage, "a log is damaged; what is missing will be fetched again");
+    }
+    if recovery.truncated_bytes > 0 {
+        let bytes = recovery.truncated_bytes;
+        tracing::warn!(%log, bytes, "an unfinished write at the end of a log was cut off");
+    }
+    if recovery.indexes_rebuilt > 0 {
+        let indexes = recovery.indexes_rebuilt;
+        tracing::warn!(%log, indexes, "indexes did not fit their segments and were made anew");
+    }
 }
 
 /// The topic id in `partition.metadata`. A directory without that file is one whose creation was
