@@ -86,6 +86,7 @@ mod tests {
         let forms = [
             "up --controllers 1 --brokers 2 --detach --port 9092 --set log.flush=before-ack",
             "up --combined 3 --no-restart",
+            "up --controllers 3 --brokers 0",
             "status --output json --dir d",
             "kill 4 --stay-down",
             "node --config f --set a=b",
@@ -116,6 +117,9 @@ mod tests {
             "consume t --offset 5",
             "consume t --offset 5 --partition 0 --from-beginning",
             "produce t --acks maybe",
+            "topics list --bootstrap-server nonsense",
+            "topics list --bootstrap-server host:0",
+            "quorum status --bootstrap-controller a:1 --bootstrap-server b:1",
         ];
         for form in forms {
             let words = std::iter::once("kraft").chain(form.split(' '));

@@ -1,7 +1,8 @@
 //! `kraft`: the node, a local cluster, administration, checks and benchmarks in one binary.
 //!
 //! Read on: `args` (the commands), `commands` (one file per family), `cluster` (processes on this
-//! machine and their supervisor), `client` (the Kafka client that all of them use), `node` (where
+//! machine and their supervisor), `client` (the Kafka client that all of them use), `quorum` (asking
+//! controllers without a broker), `node` (where
 //! this process becomes a node itself).
 
 mod args;
@@ -12,6 +13,7 @@ mod ids;
 mod node;
 mod output;
 mod progress;
+mod quorum;
 mod report;
 mod storage;
 

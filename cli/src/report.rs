@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use kraft_model::ErrorCode;
+
 use crate::client::ClientError;
 
 /// Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 a check found a violation.
@@ -130,7 +132,26 @@ fn advice(error: &ClientError) -> Option<&'static str> {
         ClientError::NoLeader { .. } => {
             "all its replicas may be down: 'kraft topics describe TOPIC', 'kraft status'"
         }
+        ClientError::Answer { code, .. } => return advice_on_code(*code),
         ClientError::Version { .. } => "the broker is of another age; upgrade it or this client",
+        _ => return None,
+    })
+}
+
+/// What a broker refused, and the command that shows what it would take.
+fn advice_on_code(code: i16) -> Option<&'static str> {
+    Some(match ErrorCode::from_code(code)? {
+        ErrorCode::UnknownTopicOrPartition => "list the topics with 'kraft topics list'",
+        ErrorCode::TopicAlreadyExists => {
+            "see it with 'kraft topics describe TOPIC', or pass --if-not-exists"
+        }
+        ErrorCode::InvalidReplicationFactor => {
+            "see the brokers with 'kraft brokers list'; fewer replicas need fewer brokers"
+        }
+        ErrorCode::InvalidConfig => "see all keys with 'kraft configs describe --all KIND NAME'",
+        ErrorCode::NotEnoughReplicas => {
+            "the ISR is smaller than min.insync.replicas: 'kraft topics describe TOPIC'"
+        }
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::create::Shape;
+use super::ports::controller_base;
 use crate::report::{Context, Failure};
 
 const FILE: &str = "cluster.json";
@@ -88,15 +89,34 @@ impl Cluster {
         }
     }
 
-    /// Whether the first broker listens at `port`, and the others right after it.
+    /// Whether the first broker listens at `port`; without brokers, whether controllers listen
+    /// where they would beside it.
     pub fn begins_at(&self, port: u16) -> bool {
-        let ports = self.brokers().filter_map(|node| node.broker_port);
-        (port..).zip(ports).all(|(expected, port)| expected == port)
+        match self.brokers().next() {
+            Some(first) => first.broker_port == Some(port),
+            None => self.moved_ports(port).is_empty(),
+        }
+    }
+
+    /// What listens elsewhere than in a cluster whose first broker's port is `first`: the port of
+    /// that cluster, and the one here.
+    pub fn moved_ports(&self, first: u16) -> Vec<(u16, u16)> {
+        let brokers = self.brokers().filter_map(|node| node.broker_port);
+        let controllers = self.nodes.iter().filter_map(|node| node.controller_port);
+        let wanted_and_found =
+            (first..).zip(brokers).chain((controller_base(first)..).zip(controllers));
+        wanted_and_found.filter(|(wanted, found)| wanted != found).collect()
     }
 
     /// Every broker's address.
     pub fn bootstrap(&self) -> Vec<String> {
         let ports = self.brokers().filter_map(|node| node.broker_port);
+        ports.map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+
+    /// Every controller's address.
+    pub fn controllers(&self) -> Vec<String> {
+        let ports = self.nodes.iter().filter_map(|node| node.controller_port);
         ports.map(|port| format!("127.0.0.1:{port}")).collect()
     }
 

@@ -14,6 +14,7 @@ const RESTART_LIMIT: Duration = Duration::from_secs(40);
 /// Kill a node (SIGKILL); the supervisor starts it again
 #[derive(Debug, clap::Args)]
 pub struct KillArgs {
+    /// Its node.id
     node: i32,
     /// Leave it down until 'kraft restart'
     #[arg(long)]
@@ -25,6 +26,7 @@ pub struct KillArgs {
 /// Stop a node's process where it stands (SIGSTOP): it keeps its connections and says nothing
 #[derive(Debug, clap::Args)]
 pub struct PauseArgs {
+    /// Its node.id
     node: i32,
     #[command(flatten)]
     dir: Dir,
@@ -33,6 +35,7 @@ pub struct PauseArgs {
 /// Let a paused node go on (SIGCONT)
 #[derive(Debug, clap::Args)]
 pub struct ResumeArgs {
+    /// Its node.id
     node: i32,
     #[command(flatten)]
     dir: Dir,
@@ -41,6 +44,7 @@ pub struct ResumeArgs {
 /// End a node in order and start it again, or start one that is down
 #[derive(Debug, clap::Args)]
 pub struct RestartArgs {
+    /// Its node.id
     node: i32,
     #[command(flatten)]
     dir: Dir,

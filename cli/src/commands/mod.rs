@@ -33,7 +33,8 @@ pub struct Target {
         alias = "bootstrap",
         global = true,
         value_name = "HOST:PORT",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = host_and_port
     )]
     pub bootstrap_server: Vec<String>,
     #[command(flatten)]
@@ -54,14 +55,7 @@ pub struct Dir {
 impl Target {
     pub fn client(&self) -> Result<Client, Failure> {
         let bootstrap = if self.bootstrap_server.is_empty() {
-            bootstrap_of(&self.dir.dir)?.ok_or_else(|| {
-                Failure::usage("which cluster?")
-                    .because(format!(
-                        "there is none in '{}' and --bootstrap-server names none",
-                        self.dir.dir.display()
-                    ))
-                    .next("start one with 'kraft up', or pass --bootstrap-server HOST:PORT")
-            })?
+            self.local_brokers()?
         } else {
             self.bootstrap_server.clone()
         };
@@ -74,12 +68,40 @@ impl Target {
             ..options
         }))
     }
+
+    fn local_brokers(&self) -> Result<Vec<String>, Failure> {
+        let dir = self.dir.dir.display();
+        let brokers = bootstrap_of(&self.dir.dir)?.ok_or_else(|| {
+            Failure::usage("which cluster?")
+                .because(format!("there is none in '{dir}' and --bootstrap-server names none"))
+                .next("start one with 'kraft up', or pass --bootstrap-server HOST:PORT")
+        })?;
+        if brokers.is_empty() {
+            return Err(Failure::usage("which brokers?")
+                .because(format!("the cluster in '{dir}' has only controllers"))
+                .next("pass --bootstrap-server HOST:PORT; 'kraft quorum' works without brokers"));
+        }
+        Ok(brokers)
+    }
 }
 
 /// Runs `work` on this thread.
 pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.doing(|| "cannot start the runtime".to_owned())?.block_on(work)
+}
+
+/// `host:port` of an argument, `[::1]:9092` included; the host is looked up later.
+pub fn host_and_port(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match text.rsplit_once(':') {
+        Some((host, port))
+            if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!("'{text}' is not HOST:PORT")),
+    }
 }
 
 /// `key=value` of an argument.

@@ -51,12 +51,12 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
             Some(pid) => format!("supervisor pid {pid}"),
             None => "not running ('kraft up' starts it)".to_owned(),
         };
-        format!(
-            "cluster {} at {}, {supervisor}\n\n{}",
-            answer.cluster_id,
-            answer.bootstrap,
-            node_table(answer)
-        )
+        let place = match answer.bootstrap.as_str() {
+            "" => "of controllers only".to_owned(),
+            bootstrap => format!("at {bootstrap}"),
+        };
+        let table = node_table(answer);
+        format!("cluster {} {place}, {supervisor}\n\n{table}", answer.cluster_id)
     })
 }
 
@@ -92,7 +92,7 @@ impl Answer {
         };
         let complaints: Vec<_> = ended.filter_map(complaint).collect();
         if complaints.is_empty() {
-            "all nodes run, but not every broker names every broker yet".to_owned()
+            "all nodes run, but they have not all found each other yet".to_owned()
         } else {
             complaints.join("; ")
         }

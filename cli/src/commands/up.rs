@@ -25,8 +25,8 @@ pub struct UpArgs {
     /// Nodes of the metadata quorum [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=7))]
     controllers: Option<u8>,
-    /// Nodes that serve clients [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
+    /// Nodes that serve clients; 0: a quorum alone [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=100))]
     brokers: Option<u8>,
     /// Nodes that are controller and broker in one process, instead
     #[arg(
@@ -114,9 +114,13 @@ fn prepare(args: &UpArgs) -> Result<(Cluster, Vec<String>), Failure> {
     Ok((cluster, args.set.iter().map(|(key, value)| format!("{key}={value}")).collect()))
 }
 
+/// Says which ports are others than were asked for, or than is usual.
 fn announce_ports(args: &UpArgs, cluster: &Cluster) {
-    if args.port.is_none() && !cluster.begins_at(cluster::DEFAULT_BROKER_PORT) {
-        output::notice("the usual ports are in use by other processes; free ones were chosen");
+    let first = args.port.unwrap_or(cluster::DEFAULT_BROKER_PORT);
+    if first != 0 {
+        for (wanted, chosen) in cluster.moved_ports(first) {
+            output::notice(&format!("port {wanted} is in use; {chosen} was chosen instead"));
+        }
     }
 }
 
@@ -133,7 +137,7 @@ async fn foreground(
             output::notice(&ready_message(cluster, began));
         } else {
             output::notice(
-                "not every broker is ready after a minute: see 'kraft status' and 'kraft logs'",
+                "the cluster is not ready after a minute: see 'kraft status' and 'kraft logs'",
             );
         }
         std::future::pending().await
@@ -145,8 +149,11 @@ async fn foreground(
 }
 
 fn ready_message(cluster: &Cluster, began: Instant) -> String {
-    let bootstrap = cluster.bootstrap().join(",");
-    format!("ready after {}: bootstrap server {bootstrap}", duration(began.elapsed()))
+    let (what, addresses) = match cluster.bootstrap() {
+        brokers if brokers.is_empty() => ("controllers", cluster.controllers()),
+        brokers => ("bootstrap server", brokers),
+    };
+    format!("ready after {}: {what} {}", duration(began.elapsed()), addresses.join(","))
 }
 
 async fn detach(
