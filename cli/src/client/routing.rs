@@ -60,6 +60,8 @@ struct State {
     brokers: BTreeMap<i32, Broker>,
     topics: BTreeMap<String, TopicMetadata>,
     connections: BTreeMap<String, Arc<Connection>>,
+    /// Who dials an address, holds its lock: one connection, on which requests keep their order.
+    dialling: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
     /// Where the next search for any broker begins, so that one slow broker is not always first.
     rotation: usize,
 }
@@ -133,8 +135,12 @@ impl Client {
     }
 
     async fn connection(&self, address: &str) -> Result<Arc<Connection>, ClientError> {
-        let known = self.state().connections.get(address).cloned();
-        if let Some(open) = known.filter(|known| known.is_open()) {
+        if let Some(open) = self.open_connection(address) {
+            return Ok(open);
+        }
+        let lock = Arc::clone(self.state().dialling.entry(address.to_owned()).or_default());
+        let _dialling = lock.lock().await;
+        if let Some(open) = self.open_connection(address) {
             return Ok(open);
         }
         let options = self.options();
@@ -142,7 +148,6 @@ impl Client {
         let mut state = self.state();
         match opened {
             Ok(opened) => {
-                // Two callers may have dialled at once; the second one's is used from now on.
                 let opened = Arc::new(opened);
                 state.connections.insert(address.to_owned(), Arc::clone(&opened));
                 Ok(opened)
@@ -152,6 +157,11 @@ impl Client {
                 Err(error)
             }
         }
+    }
+
+    fn open_connection(&self, address: &str) -> Option<Arc<Connection>> {
+        let known = self.state().connections.get(address).cloned();
+        known.filter(|known| known.is_open())
     }
 
     /// Asks for `topics` (all if `None`) and remembers the answer.

@@ -54,6 +54,15 @@ fn hundred() -> Vec<String> {
 }
 
 #[tokio::test]
+async fn callers_that_need_the_same_broker_at_once_share_one_connection() {
+    let broker = FakeBroker::start().await;
+    let client = client(&broker);
+    let (first, second) = tokio::join!(client.any(), client.any());
+    let (first, second) = (first.expect("it answers"), second.expect("it answers"));
+    assert!(std::sync::Arc::ptr_eq(&first, &second), "two connections may reorder requests");
+}
+
+#[tokio::test]
 async fn what_is_produced_is_consumed_in_order() {
     let broker = FakeBroker::start().await;
     assert_eq!(produce(&broker, config()).await.expect("all is acknowledged"), 100);

@@ -57,6 +57,8 @@ pub struct Batch {
 #[derive(Debug)]
 struct InFlight {
     batch: Batch,
+    /// Nothing of this partition was on its way when it left.
+    alone: bool,
     failed: bool,
 }
 
@@ -159,7 +161,8 @@ impl PartitionQueue {
                 None => return Ok(None),
             },
         };
-        self.in_flight.push_back(InFlight { batch: batch.clone(), failed: false });
+        let alone = self.in_flight.is_empty();
+        self.in_flight.push_back(InFlight { batch: batch.clone(), alone, failed: false });
         Ok(Some(batch))
     }
 
@@ -178,11 +181,11 @@ impl PartitionQueue {
         Ok(Batch { sealed, base_sequence, since, appended, bytes })
     }
 
-    /// Whether the batch that begins at `base_sequence` is the oldest one not acknowledged. If it
-    /// is not, an out-of-order answer only says that an older one was lost on the way.
-    pub fn is_oldest(&self, base_sequence: i32) -> bool {
-        let first = self.in_flight.front();
-        first.is_some_and(|first| first.batch.base_sequence == base_sequence)
+    /// Whether the batch that begins at `base_sequence` left while nothing else was on its way. If
+    /// not, an out-of-order answer only says that an older one was lost or overtaken, even though
+    /// that one may be acknowledged by now: it arrived second.
+    pub fn left_alone(&self, base_sequence: i32) -> bool {
+        self.position(base_sequence).is_some_and(|position| self.in_flight[position].alone)
     }
 
     /// The batch was acknowledged.
@@ -278,12 +281,16 @@ mod tests {
     }
 
     #[test]
-    fn only_the_oldest_batch_can_be_out_of_order_by_itself() {
+    fn a_batch_that_overtook_an_older_one_is_out_of_order_by_no_fault_of_its_own() {
         let mut queue = three(5);
         take(&mut queue);
         take(&mut queue);
-        assert!(queue.is_oldest(0));
-        assert!(!queue.is_oldest(1));
+        assert!(queue.left_alone(0));
+        queue.acknowledge(0);
+        assert!(!queue.left_alone(1), "0 was on its way when 1 left");
+        queue.fail(1);
+        assert_eq!(take(&mut queue), Some(1));
+        assert!(queue.left_alone(1), "nothing can be in front of it now");
     }
 
     #[test]

@@ -221,10 +221,10 @@ fn answer_for(response: &ProduceResponse, index: i32) -> Result<(), ClientError>
     ClientError::check(ApiKey::Produce, answer.error_code, answer.error_message.as_deref())
 }
 
-/// A batch that overtook a lost one is refused as out of order and simply waits for its turn.
+/// A batch that overtook an older one is refused as out of order and simply waits for its turn.
 fn may_retry(state: &State, position: usize, batch: &Batch, error: &ClientError) -> bool {
     if error.code() == Some(ErrorCode::OutOfOrderSequenceNumber.code()) {
-        return !state.queues[position].is_oldest(batch.base_sequence);
+        return !state.queues[position].left_alone(batch.base_sequence);
     }
     error.is_retriable()
 }
