@@ -58,6 +58,7 @@ fn records() -> Vec<(&'static str, Record)> {
             Record::RegisterBroker(RegisterBroker {
                 broker,
                 incarnation: Incarnation(0xfeed),
+                epoch: None,
                 endpoints: endpoints(),
                 features: features.clone(),
                 rack: Some("r1".to_owned()),
@@ -138,11 +139,11 @@ fn quorum_messages() -> Vec<(&'static str, raft::Message<Records>)> {
         let answer = raft::FetchSnapshotResponse { epoch, leader, snapshot, position, chunk };
         M::FetchSnapshotResponse(answer)
     };
-    // A piece of a snapshot's file, which need not be whole batches.
+    // A piece of a snapshot's file, which need not be whole batches: its extent counts bytes.
     let piece = Records {
         bytes: Bytes::from_static(b"piece"),
-        base: Offset::ZERO,
-        end: snapshot.end,
+        base: Offset(4096),
+        end: Offset(4101),
         last_epoch: snapshot.epoch.0,
     };
     let (candidate, voter) = (key(1), key(2));

@@ -82,10 +82,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let declared = (&self.buffer[..PREFIX]).get_i32();
         let length = usize::try_from(declared).ok().filter(|&length| length <= CLIENT_FRAME);
         let length = length.ok_or(FrameError::Length(declared))?;
-        // A permit for every byte, before more than one read's worth of them is in memory.
+        self.buffer.advance(PREFIX);
+        // A frame that declares much and brings nothing must not hold the memory of others.
+        while self.buffer.len() < length.min(CLIENT_READ) {
+            self.more().await?;
+        }
+        // A permit for every byte, before the bulk of them is in memory.
         let memory = self.limits.memory.clone().acquire_many_owned(permits(length));
         let memory = memory.await.map_err(|_| FrameError::Slow)?;
-        self.buffer.advance(PREFIX);
         while self.buffer.len() < length {
             self.more().await?;
         }

@@ -21,7 +21,7 @@ use crate::actor::lifecycle::{self, Lifecycle};
 use crate::actor::post;
 use crate::actor::shard::{LogDirectory, Outside, Partitions};
 use crate::config::NodeConfig;
-use crate::kafka::Connections;
+use crate::kafka::{ConnectionLimits, Connections};
 use crate::metrics::Metrics;
 use crate::peer::Links;
 
@@ -87,8 +87,11 @@ impl BrokerSupervisor {
             producer_ids: Arc::new(Mutex::new(0..0)),
         };
         let advertised = listeners::advertised(&config, &parts.bound);
+        // One budget of request memory for all listeners and threads.
+        let limits = ConnectionLimits::default();
         for bound in parts.bound {
-            serve_on_all(&bound, &partitions, &backend, &parts.links, &parts.connections)?;
+            let reach = (&parts.links, &parts.connections, &limits);
+            serve_on_all(&bound, &partitions, &backend, reach)?;
         }
         for endpoint in &advertised {
             actix_rt::spawn(listeners::check_advertised(endpoint.clone()));
@@ -135,8 +138,7 @@ fn serve_on_all(
     bound: &Bound,
     partitions: &Partitions,
     backend: &BrokerBackend,
-    links: &Links,
-    connections: &Connections,
+    (links, connections, limits): (&Links, &Connections, &ConnectionLimits),
 ) -> Result<(), NodeError> {
     let at = &bound.endpoint;
     info!(listener = %at.listener, host = %at.host, port = at.port, "listens for clients and brokers");
@@ -144,10 +146,10 @@ fn serve_on_all(
         let socket = bound.socket.try_clone().map_err(NodeError::Runtime)?;
         let bound = Bound { endpoint: bound.endpoint.clone(), socket };
         let (backend, links) = (backend.clone(), links.clone());
-        let connections = connections.clone();
+        let (connections, limits) = (connections.clone(), limits.clone());
         // An arbiter that is gone is in a process that is stopping.
         let _ = arbiter.spawn_fn(move || {
-            actix_rt::spawn(listeners::serve(bound, Some(backend), links, connections));
+            actix_rt::spawn(listeners::serve(bound, Some(backend), links, connections, limits));
         });
     }
     Ok(())

@@ -7,7 +7,7 @@ use tracing::info;
 use super::NodeError;
 use super::backend::BrokerBackend;
 use super::listeners::{self, Bound};
-use crate::kafka::Connections;
+use crate::kafka::{ConnectionLimits, Connections};
 use crate::peer::Links;
 
 /// Owns the controller's listeners. The quorum and controller machines run in the quorum actor,
@@ -26,7 +26,9 @@ impl ControllerSupervisor {
             let at = &bound.endpoint;
             info!(listener = %at.listener, host = %at.host, port = at.port, "listens for peers");
             let peers_only: Option<BrokerBackend> = None;
-            let serve = listeners::serve(bound, peers_only, links.clone(), connections.clone());
+            let limits = ConnectionLimits::default();
+            let (links, connections) = (links.clone(), connections.clone());
+            let serve = listeners::serve(bound, peers_only, links, connections, limits);
             actix_rt::spawn(serve)
         };
         Ok(ControllerSupervisor { listeners: bound.into_iter().map(serve).collect() }.start())

@@ -74,6 +74,7 @@ pub async fn serve<B: Backend>(
     backend: Option<B>,
     links: Links,
     connections: Connections,
+    limits: ConnectionLimits,
 ) {
     let listener = Listener {
         name: bound.endpoint.listener.clone(),
@@ -81,7 +82,7 @@ pub async fn serve<B: Backend>(
         backend,
         on_peer: move |stream, _, _| links.accept(stream, Bytes::from_static(&PREFACE)),
         connections,
-        limits: ConnectionLimits::default(),
+        limits,
     };
     if let Err(error) = listener.run(bound.socket).await {
         tracing::error!(listener = %bound.endpoint.listener, %error, "the listener has ended");

@@ -200,6 +200,10 @@ impl QuorumActor {
         warn!(%peer, %incarnation, "the process is gone: its port refuses connections");
         if self.is_voter(peer) {
             self.run(Work::Quorum(Event::PeerGone(peer)), context);
+            // The evidence is of the process that ended; its successor's link may be up already.
+            if self.is_up(peer) {
+                self.run(Work::Quorum(Event::Connected(peer)), context);
+            }
         }
         let event = metadata::Event::PeerGone { broker: peer, incarnation };
         self.run(Work::Controller(event), context);

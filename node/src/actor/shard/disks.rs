@@ -99,12 +99,17 @@ impl Disks {
     pub fn new(directories: Vec<LogDirectory>, open_files: usize) -> Result<Disks, OpenError> {
         let open = |LogDirectory { path, was_clean }| {
             fs::create_dir_all(&path).map_err(|source| io_error("create", &path, &path, source))?;
-            let read = |checkpoint: Checkpoint| {
-                checkpoint.read(&path).map_err(|source| OpenError::Log {
+            // A damaged checkpoint says nothing; the node takes such a stop for unclean.
+            let read = |checkpoint: Checkpoint| match checkpoint.read(&path) {
+                Err(StorageError::Checkpoint { path, reason }) => {
+                    tracing::warn!(path = %path.display(), reason, "a checkpoint is damaged");
+                    Ok(PartitionOffsets::default())
+                }
+                found => found.map_err(|source| OpenError::Log {
                     directory: path.clone(),
                     path: path.clone(),
                     source: source.into(),
-                })
+                }),
             };
             let offsets = Offsets {
                 high_watermarks: read(Checkpoint::HighWatermark)?,
