@@ -49,8 +49,8 @@ fn wait_for_line(node: &Node, words: &[&str]) {
 fn property(dir: &Path, key: &str) -> String {
     let text = fs::read_to_string(dir.join("meta.properties")).expect("a formatted directory");
     let lines = text.lines().filter_map(|line| line.split_once('='));
-    let found = lines.filter(|(name, _)| *name == key).map(|(_, value)| value.to_owned());
-    found.last().expect("a key of every directory")
+    let mut found = lines.filter(|(name, _)| *name == key).map(|(_, value)| value.to_owned());
+    found.next_back().expect("a key of every directory")
 }
 
 /// The connection ends without a byte of an answer.

@@ -73,11 +73,10 @@ impl<R: Rules> Quorum<R> {
     ) {
         let leader = leader.filter(|&id| id != self.me.id && position(&self.voters, id).is_some());
         match leader {
-            Some(leader) if !self.is_worth_following(leader) => {
-                if epoch > self.epoch {
-                    self.detach(io, epoch, Patience::Full);
-                }
+            Some(leader) if epoch > self.epoch && !self.is_worth_following(leader) => {
+                self.detach(io, epoch, Patience::Full);
             }
+            Some(leader) if !self.is_worth_following(leader) => {}
             Some(leader) if epoch > self.epoch => self.follow(io, epoch, leader),
             Some(leader) if epoch == self.epoch && self.may_follow() => {
                 self.follow(io, epoch, leader);
