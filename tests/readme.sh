@@ -21,8 +21,8 @@ kraft kill 4
 kraft status
 kraft restart 5
 kraft kill 6 --stay-down
-kraft produce orders --acks all < lines
 kraft restart 6
+kraft produce orders < lines
 kraft down
 kraft up --detach
 # Not in the README: all of it is still there.

@@ -245,7 +245,7 @@ fn outcome(
         missed: names(missed),
         violated: story.map(|story| story.property),
         rule: story.map(|story| story.rule),
-        trace: story.map(|story| steps(story)).unwrap_or_default(),
+        trace: story.map(steps).unwrap_or_default(),
         as_expected,
     }
 }

@@ -244,6 +244,10 @@ fn an_observer_asks_the_voters_in_turn_and_follows() {
     cluster.step(4, Event::Connected(NodeId(3)));
     assert!(matches!(cluster.wires.back(), Some((4, 3, Message::Fetch(_)))), "who is there to ask");
     cluster.carry();
+    // Node 3 may not have noticed that node 1 is dead: hearsay counts once there is a link to it.
+    assert_eq!(cluster.is(4), "Unattached in 1");
+    cluster.step(4, Event::Connected(NodeId(1)));
+    cluster.carry();
     assert_eq!(cluster.is(4), "Follower in 1 of 1");
     assert_eq!(cluster.node(4).machine.high_watermark(), Offset(1));
     // It never stands, and it is not counted.
