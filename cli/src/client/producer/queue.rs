@@ -31,7 +31,9 @@ pub struct PartitionQueue {
     in_flight: VecDeque<InFlight>,
     /// A batch failed: nothing leaves until the answers to the others are in.
     draining: bool,
-    /// After a failure, one batch at a time until one succeeds.
+    /// One batch at a time until one succeeds: after a failure, and at first. A broker takes any
+    /// sequence from a producer that it does not know; were the first batch refused, the second
+    /// would pass for the first, and the first could never follow it.
     careful: bool,
 }
 
@@ -82,7 +84,7 @@ impl PartitionQueue {
             again: VecDeque::new(),
             in_flight: VecDeque::new(),
             draining: false,
-            careful: false,
+            careful: producer.is_some(),
         }
     }
 
@@ -244,12 +246,13 @@ mod tests {
 
     const NOW: Duration = Duration::ZERO;
 
-    /// Three batches of one record each.
+    /// Three batches of one record each, at a broker that knows the producer.
     fn three(max_in_flight: usize) -> PartitionQueue {
         let mut queue = PartitionQueue::new(0, Some((7, 0)), max_in_flight);
         for _ in 0..3 {
             queue.append(None, 0, None, Some(b"value"), 1);
         }
+        queue.careful = false;
         queue
     }
 
@@ -265,6 +268,15 @@ mod tests {
         assert_eq!(take(&mut queue), None);
         assert!(queue.acknowledge(0).is_some());
         assert_eq!(take(&mut queue), Some(2));
+    }
+
+    #[test]
+    fn nothing_follows_the_first_batch_before_it_is_acknowledged() {
+        let mut queue = three(5);
+        queue.careful = PartitionQueue::new(0, Some((7, 0)), 5).careful;
+        assert_eq!([take(&mut queue), take(&mut queue)], [Some(0), None]);
+        queue.acknowledge(0);
+        assert_eq!([take(&mut queue), take(&mut queue)], [Some(1), Some(2)]);
     }
 
     #[test]
