@@ -137,6 +137,23 @@ fn a_node_killed_to_stay_down_is_held_until_it_is_restarted() {
 }
 
 #[test]
+fn brokers_follow_the_controllers_through_a_restart_of_each() {
+    let local = Local::up(&[]);
+    for id in ["2", "1", "3"] {
+        local.run(&["restart", id]);
+    }
+    let topic = ["topics", "create", "t", "--partitions", "1", "--replication-factor", "3"];
+    local.run(&topic);
+    eventually("every broker has all metadata", || {
+        let quorum = local.output(&["quorum", "replicas", "--output", "json"]).stdout;
+        let quorum: Value = serde_json::from_slice(&quorum).ok()?;
+        let replicas = quorum.as_array()?;
+        let brokers = replicas.iter().filter(|replica| replica["status"] == "observer");
+        (brokers.filter(|broker| broker["lag"] == 0).count() == 3).then_some(())
+    });
+}
+
+#[test]
 fn without_restarts_a_node_that_died_stays_down() {
     let local = Local::up(&["--controllers", "1", "--brokers", "2", "--no-restart"]);
     local.run(&["kill", "2"]);
