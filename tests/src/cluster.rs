@@ -31,8 +31,9 @@ pub fn binary() -> &'static Path {
             .args([
                 "build",
                 "--quiet",
-                "--package",
-                "kraft",
+                // The whole workspace's features, as `cargo test --workspace` has them: then nothing is
+                // built that was not built already.
+                "--workspace",
                 "--bin",
                 "kraft",
                 "--profile",
