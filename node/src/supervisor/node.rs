@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message};
-use kraft_model::NodeId;
 use kraft_model::metadata::{Endpoint, Image};
 use kraft_model::raft::StoredState;
+use kraft_model::{Epoch, NodeId};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -337,7 +337,8 @@ impl quorum::Listener for QuorumListener {
         }
     }
 
-    fn controller(&mut self, leader: Option<NodeId>) {
+    fn controller(&mut self, leader: Option<NodeId>, epoch: Epoch) {
+        self.metrics.quorum_epoch.set(i64::from(epoch.0));
         self.metrics.leader_known(leader.is_some());
         self.metrics.quorum_leader.set(leader.map_or(-1, |leader| i64::from(leader.0)));
         self.metrics.active_controller.set(i64::from(leader == Some(self.me)));

@@ -42,8 +42,8 @@ pub trait Listener: 'static {
     /// The committed metadata was replayed up to `image.end`.
     fn published(&mut self, image: Arc<Image>);
 
-    /// The active controller, as far as this node knows.
-    fn controller(&mut self, leader: Option<NodeId>);
+    /// The active controller, as far as this node knows, in this epoch.
+    fn controller(&mut self, leader: Option<NodeId>, epoch: Epoch);
 
     /// A promise is broken or the disk cannot be trusted: the process must stop.
     fn fatal(&mut self, reason: String);

@@ -64,7 +64,7 @@ impl QuorumActor {
             Effect::CancelTimer(timer) => self.timers.cancel(context, key(timer)),
             Effect::LeaderKnown { leader, epoch } => {
                 info!(leader = ?leader, %epoch, "leader of the quorum");
-                self.listener.controller(leader);
+                self.listener.controller(leader, epoch);
             }
             Effect::Lead { epoch, start } => self.lead(epoch, start),
             Effect::LostLeadership { epoch } => {
