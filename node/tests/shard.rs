@@ -6,7 +6,7 @@ mod shard_support;
 use std::time::{Duration, Instant};
 
 use kraft_model::replica::Acks;
-use kraft_model::{ErrorCode, Offset};
+use kraft_model::{ErrorCode, NodeId, Offset};
 use kraft_node::kafka::ListOffset;
 use shard_support::{Cluster, eventually, fetch, id, produce, run, values};
 
@@ -186,6 +186,34 @@ fn a_deleted_topic_takes_its_logs_with_it() {
             left.flatten().all(|entry| !entry.path().is_dir())
         })
         .await;
+    });
+}
+
+#[test]
+fn a_partition_whose_creation_a_kill_cut_short_is_made_anew() {
+    run(async {
+        let mut cluster = Cluster::start(1, &["min.insync.replicas=1"]).await;
+        cluster.create_topic(2, &[1]);
+        assert!(produce(&cluster.broker(1), 1, "kept", Acks::All).await.is_ok());
+        cluster.stop(1).await;
+        // Created and not yet written to; and not even created.
+        let path = cluster.home(1).join("orders-0/partition.metadata");
+        for cut_short in [true, false] {
+            if cut_short {
+                std::fs::write(&path, "").expect("the file of a partition");
+            } else {
+                std::fs::remove_file(&path).expect("the file of a partition");
+            }
+            cluster.boot(NodeId(1), true).await;
+            let value = if cut_short { "a" } else { "b" };
+            eventually("the partition takes records", async || {
+                produce(&cluster.broker(1), 0, value, Acks::All).await.is_ok()
+            })
+            .await;
+            assert_eq!(values(&cluster.broker(1), 0).await, [value]);
+            assert_eq!(values(&cluster.broker(1), 1).await, ["kept"]);
+            cluster.stop(1).await;
+        }
     });
 }
 

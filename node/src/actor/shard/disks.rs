@@ -365,11 +365,13 @@ fn report(path: &Path, recovery: &Recovery) {
     }
 }
 
-/// The topic id in `partition.metadata`. A directory without that file is one whose creation was
-/// cut short: it holds nothing that anybody was told of, and is made anew when it is wanted.
+/// The topic id in `partition.metadata`. A directory without that file, or with an empty one, is one
+/// whose creation was cut short: the file is on disk before any record is, so that nothing in there
+/// was flushed. It is made anew when it is wanted.
 fn topic_id(directory: &Path, path: &Path) -> Result<Option<TopicId>, OpenError> {
     let path = path.join(METADATA);
     let text = match fs::read_to_string(&path) {
+        Ok(text) if text.is_empty() => return Ok(None),
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(io_error("read", directory, &path, source)),
