@@ -161,6 +161,28 @@ pub fn create_topic(
     response.topics.first().map(|topic| topic.error_code).ok_or_else(|| invalid("no answer"))
 }
 
+/// The version in which records are produced.
+pub const PRODUCE_VERSION: i16 = 9;
+
+/// A request that produces one batch to one partition.
+pub fn produce_request(topic: &str, partition: i32, acks: i16, batch: Bytes) -> ProduceRequest {
+    use proto_kafka::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
+    let topic =
+        TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
+    ProduceRequest::default().with_acks(acks).with_timeout_ms(4_000).with_topic_data(vec![topic])
+}
+
+/// What a producer is told of its one batch: error code and base offset.
+pub fn produced(response: &ProduceResponse) -> io::Result<(i16, i64)> {
+    let answer = response
+        .responses
+        .first()
+        .and_then(|topic| topic.partition_responses.first())
+        .ok_or_else(|| invalid("no partition in the answer"))?;
+    Ok((answer.error_code, answer.base_offset))
+}
+
 /// Produces one batch to one partition: error code and base offset.
 pub fn produce(
     connection: &mut Connection,
@@ -169,21 +191,8 @@ pub fn produce(
     acks: i16,
     batch: Bytes,
 ) -> io::Result<(i16, i64)> {
-    use proto_kafka::messages::produce_request::{PartitionProduceData, TopicProduceData};
-    let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
-    let topic =
-        TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
-    let request = ProduceRequest::default()
-        .with_acks(acks)
-        .with_timeout_ms(4_000)
-        .with_topic_data(vec![topic]);
-    let response: ProduceResponse = connection.call(9, &request)?;
-    let answer = response
-        .responses
-        .first()
-        .and_then(|topic| topic.partition_responses.first())
-        .ok_or_else(|| invalid("no partition in the answer"))?;
-    Ok((answer.error_code, answer.base_offset))
+    let request = produce_request(topic, partition, acks, batch);
+    produced(&connection.call(PRODUCE_VERSION, &request)?)
 }
 
 /// Reads one partition from `offset`: error code, high watermark and record batches.
