@@ -78,8 +78,9 @@ pub struct BrokerRegistration {
     pub features: Vec<(String, i16, i16)>,
     pub rack: Option<String>,
     pub directories: Vec<DirectoryId>,
-    /// The broker epoch that an orderly stop wrote down, or [`BrokerEpoch::NONE`] after any other
-    /// kind of stop: then what the broker had in its page cache may be gone (L6).
+    /// The broker epoch of the last process on these directories, if they hold all that it wrote:
+    /// after an orderly stop, or a kill on a machine that stayed up. [`BrokerEpoch::NONE`] after
+    /// anything else: then what was in the page cache may be gone (L6).
     pub previous_epoch: BrokerEpoch,
     /// Directories in which damage was found below what had been flushed or committed; their
     /// replicas leave the ISR and the ELR even where B1 would keep them.

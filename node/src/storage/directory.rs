@@ -12,6 +12,7 @@ use super::durable;
 use super::error::{Context, StorageError};
 use super::jobs::DELETED_DIR;
 use super::metadata_log::METADATA_LOG;
+use super::session;
 
 const META_PROPERTIES: &str = "meta.properties";
 const LOCK: &str = ".lock";
@@ -133,6 +134,9 @@ pub struct LogDirectory {
     pub properties: MetaProperties,
     /// The broker epoch with which the last stop was clean (L6), else `None`.
     pub clean_stop: Option<BrokerEpoch>,
+    /// The broker epoch of the last process here, if all that it wrote is still there: its stop was
+    /// clean, or the machine has been up ever since (L6).
+    pub intact: Option<BrokerEpoch>,
     pub high_watermarks: PartitionOffsets,
     pub recovery_points: PartitionOffsets,
     pub log_starts: PartitionOffsets,
@@ -171,6 +175,7 @@ impl LogDirectory {
             path: dir.to_owned(),
             properties,
             clean_stop,
+            intact: clean_stop.or(session::read(dir)?),
             high_watermarks: PartitionOffsets::new(),
             recovery_points: PartitionOffsets::new(),
             log_starts: PartitionOffsets::new(),
@@ -190,6 +195,7 @@ impl LogDirectory {
             Err(StorageError::Checkpoint { path, .. }) => {
                 self.damaged_checkpoints.push(path);
                 self.clean_stop = None;
+                self.intact = None;
                 Ok(PartitionOffsets::new())
             }
             result => result,
@@ -230,6 +236,15 @@ impl LogDirectory {
         }
         partitions.sort_unstable();
         Ok((partitions, deleted))
+    }
+
+    /// Notes the registration under which the directory is used from now on.
+    ///
+    /// # Errors
+    ///
+    /// The device's.
+    pub fn registered(&self, epoch: BrokerEpoch) -> Result<(), StorageError> {
+        session::write(&self.path, epoch)
     }
 
     /// Says that everything is on disk and the checkpoints are written, and lets go of the

@@ -31,6 +31,7 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+mod session;
 mod snapshot;
 mod timestamp;
 

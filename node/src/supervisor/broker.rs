@@ -104,7 +104,7 @@ impl BrokerSupervisor {
             features: vec![(METADATA_VERSION_FEATURE.to_owned(), 1, METADATA_VERSION)],
             rack: config.rack.clone(),
             directories: identity.data_ids(),
-            previous_epoch: identity.clean_stop(),
+            previous_epoch: identity.previous_epoch(),
             damaged: partitions.is_damaged(),
         };
         let supervisor = BrokerSupervisor {
@@ -122,6 +122,14 @@ impl BrokerSupervisor {
         .start();
         let _ = inbox.broker.set(supervisor.clone());
         Ok(supervisor)
+    }
+
+    fn note_registration(&self, epoch: BrokerEpoch) {
+        if let Some(identity) = &self.identity
+            && let Err(error) = identity.registered(epoch)
+        {
+            warn!(%error, "the registration is not noted: a kill will count as a power failure");
+        }
     }
 
     fn close(&mut self, epoch: BrokerEpoch) {
@@ -280,6 +288,7 @@ impl Handler<LifecycleNews> for BrokerSupervisor {
     fn handle(&mut self, news: LifecycleNews, context: &mut Self::Context) {
         match news {
             LifecycleNews::Registered(epoch) => {
+                self.note_registration(epoch);
                 self.broker_epoch.send_replace(epoch);
                 self.partitions.registered(epoch);
                 let image = self.image.borrow().clone();

@@ -82,14 +82,19 @@ impl Identity {
         self.data().iter().map(|directory| directory.properties.directory).collect()
     }
 
-    /// The broker epoch with which the last stop was clean in every directory (L6), else
-    /// [`BrokerEpoch::NONE`].
-    pub fn clean_stop(&self) -> BrokerEpoch {
-        let mut stops = self.data().iter().map(|directory| directory.clean_stop);
-        match stops.next().flatten() {
-            Some(first) if stops.all(|other| other == Some(first)) => first,
+    /// The broker epoch of the last process here, if every directory still holds all that it wrote
+    /// (L6), else [`BrokerEpoch::NONE`].
+    pub fn previous_epoch(&self) -> BrokerEpoch {
+        let mut epochs = self.data().iter().map(|directory| directory.intact);
+        match epochs.next().flatten() {
+            Some(first) if epochs.all(|other| other == Some(first)) => first,
             _ => BrokerEpoch::NONE,
         }
+    }
+
+    /// Notes in every directory under which registration it is used from now on.
+    pub fn registered(&self, epoch: BrokerEpoch) -> Result<(), StorageError> {
+        self.data().iter().try_for_each(|directory| directory.registered(epoch))
     }
 
     /// Writes down that this stop was clean, and lets go of the directories.

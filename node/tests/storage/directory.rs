@@ -57,6 +57,22 @@ fn a_directory_in_use_is_refused_with_its_users_process_id() {
 }
 
 #[test]
+fn a_kill_leaves_the_broker_epoch_of_its_registration_as_long_as_the_machine_is_up() {
+    let dir = directory();
+    format(dir.path(), CLUSTER, NodeId(1)).unwrap();
+    let used = LogDirectory::open(dir.path()).unwrap();
+    assert_eq!(used.intact, None, "nobody has registered");
+    used.registered(BrokerEpoch(7)).unwrap();
+    // A process that is killed does nothing more than this.
+    drop(used);
+    let found = LogDirectory::open(dir.path()).unwrap();
+    assert_eq!((found.clean_stop, found.intact), (None, Some(BrokerEpoch(7))));
+    drop(found);
+    std::fs::write(dir.path().join(".kraft_session"), "7 another-boot\n").unwrap();
+    assert_eq!(LogDirectory::open(dir.path()).unwrap().intact, None);
+}
+
+#[test]
 fn only_a_clean_stop_leaves_its_broker_epoch_and_only_once() {
     let dir = directory();
     format(dir.path(), CLUSTER, NodeId(1)).unwrap();

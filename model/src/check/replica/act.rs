@@ -72,7 +72,6 @@ impl ReplicaModel {
             }
             Action::Stop { broker } => {
                 state.left.clean_stops -= 1;
-                state.brokers[usize::from(broker)].change(|broker| broker.log.flush());
                 self.go_down(state, usize::from(broker), Stop::Clean);
             }
             Action::Crash { broker, kept } => {

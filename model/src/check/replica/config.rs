@@ -41,7 +41,8 @@ pub const PAGE_CACHE: ReplicaModel =
 /// The same with acknowledgements that wait for the disk.
 pub const FLUSHED: ReplicaModel = ReplicaModel { name: "replica-flush", flush: true, ..PAGE_CACHE };
 
-/// One clean stop and one power failure: the ELR, its election and its losses.
+/// One process that ends with its log whole and one power failure: the ELR, its election and its
+/// losses.
 pub const RESTARTS: ReplicaModel = ReplicaModel {
     name: "replica-restarts",
     left: Left { clean_stops: 1, lossy_stops: 1, ..CALM.left },
@@ -93,7 +94,7 @@ impl Checked for ReplicaModel {
         format!(
             "{BROKERS} brokers, 1 partition, min.insync.replicas {MIN_ISR}, {appends} records, \
              {leader_epochs} leader epochs, {fences} fencings, {silences} silent followers, \
-             {clean_stops} clean stops, {lossy_stops} power failures, {resends} resends, \
+             {clean_stops} stops that lose nothing, {lossy_stops} power failures, {resends} resends, \
              fetches {fetches}, acknowledged from the {flush}"
         )
     }

@@ -44,7 +44,8 @@ pub struct Broker {
 /// How a broker went down.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Stop {
-    /// In order: its log is whole, and its next registration says so.
+    /// In order, or killed while the machine stays up: all that was written is there, flushed or
+    /// not, and the next registration says so.
     Clean,
     /// By a power failure: what was not flushed may be gone.
     Lossy,
