@@ -133,4 +133,38 @@ guards! {
     HwFromDivergence = "hw-from-divergence",
     /// Q3: one vote per epoch.
     VoteTwice = "vote-twice",
+    /// K1: an answer waits for the commit of what it rests on.
+    ReplyBeforeCommit = "reply-before-commit",
+    /// K2: losing leadership drops what is not committed.
+    KeepOverlay = "keep-overlay",
+    /// K6: a block of producer ids is in the metadata before it is out.
+    ProducerIdsUnrecorded = "producer-ids-unrecorded",
+    /// B1: a new process of a broker is in no ISR.
+    RestartKeepsIsr = "restart-keeps-isr",
+    /// B1: the same process keeps its broker epoch when it registers again (expected survivor).
+    NewEpochSameProcess = "new-epoch-same-process",
+    /// B3: one broker is fenced per event.
+    FenceTwoAtOnce = "fence-two-at-once",
+    /// B4: a stopping broker leaves the ISRs.
+    StoppingStaysInIsr = "stopping-stays-in-isr",
+    /// B4: an unregistered broker leaves the ISRs.
+    UnregisterKeepsIsr = "unregister-keeps-isr",
+    /// P1: only active replicas are in a new partition's ISR.
+    InactiveInNewIsr = "inactive-in-new-isr",
+    /// P1: a topic's name is taken once.
+    TopicNameTwice = "topic-name-twice",
+    /// P3: a member joins under the registration by which the leader saw it (KIP-903).
+    AnyBrokerEpochJoins = "any-broker-epoch-joins",
+    /// P4: a smaller ISR alone is no new leader epoch (KAFKA-15021; expected survivor).
+    BumpOnShrink = "bump-on-shrink",
+    /// P5: the preferred replica is elected only if it holds everything.
+    PreferredFromAnywhere = "preferred-from-anywhere",
+    /// P6: a look at who should lead keeps the ELR.
+    ElectionWipesElr = "election-wipes-elr",
+    /// P6: another min.insync.replicas clears ELRs.
+    MinIsrKeepsElr = "min-isr-keeps-elr",
+    /// P7: a reassignment is called off only if enough others hold everything.
+    CancelBelowMinIsr = "cancel-below-min-isr",
+    /// P7: who is removed leaves the ISR.
+    RemovedStaysInIsr = "removed-stays-in-isr",
 }

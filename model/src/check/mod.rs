@@ -9,6 +9,7 @@
 //! owns everything that can go wrong around it. [`models`] lists the configurations that must
 //! hold, [`mutations`] for every guard the configuration that must notice when it is gone.
 
+pub mod controller;
 mod explore;
 mod fingerprints;
 pub mod quorum;
@@ -111,10 +112,12 @@ pub struct Mutation {
 
 /// Every configuration that must hold, quick ones first.
 pub fn models() -> Vec<Configuration> {
-    quorum::models().into_iter().chain(replica::configurations()).collect()
+    let machines = quorum::models().into_iter().chain(replica::configurations());
+    machines.chain(controller::configurations()).collect()
 }
 
 /// Every wired guard with the configuration aimed at it.
 pub fn mutations() -> Vec<Mutation> {
-    quorum::mutations().into_iter().chain(replica::mutations()).collect()
+    let machines = quorum::mutations().into_iter().chain(replica::mutations());
+    machines.chain(controller::mutations()).collect()
 }

@@ -180,6 +180,29 @@ pub fn producer_ids_grow(before: &Image, after: &Image) -> bool {
     before.next_producer_id <= after.next_producer_id
 }
 
+/// P5, of one change of a partition that nobody asked to be unclean: who begins to lead was in the
+/// ISR or the ELR, or is in the ISR that the change brings (`joined`). Where neither had anybody
+/// left, the last known leader may come back, and says that it recovers.
+pub fn elected_soundly(before: &Partition, after: &Partition, joined: &[NodeId]) -> bool {
+    let Some(leader) = after.leader.filter(|_| before.leader != after.leader) else { return true };
+    let holds = [&before.isr[..], &before.elr[..], joined].iter().any(|it| it.contains(&leader));
+    let nobody_does = before.isr.is_empty() && before.elr.is_empty();
+    holds || (nobody_does && before.last_known_elr[..] == [leader] && after.recovering)
+}
+
+/// P7, of one change of a partition that does not call a reassignment off.
+pub fn finished_in_sync(before: &Partition, after: &Partition, min_isr: i32) -> bool {
+    let finishes = before.is_reassigning() && !after.is_reassigning();
+    !finishes || after.isr.len() >= effective_min_isr(min_isr, after)
+}
+
+/// P2, of one record.
+pub fn epochs_move_by_one(before: &Partition, after: &Partition) -> bool {
+    let leader_epoch = after.leader_epoch.0 - before.leader_epoch.0;
+    after.partition_epoch == before.partition_epoch.next()
+        && (leader_epoch == 1 || (leader_epoch == 0 && before.leader == after.leader))
+}
+
 /// The judge is judged: each property is shown something that breaks it and it alone.
 #[cfg(test)]
 mod tests {
@@ -298,5 +321,53 @@ mod tests {
             assert_eq!(broken_between(before, after), Some(*name));
         }
         assert_eq!(PROGRESS.len(), broken.len());
+    }
+
+    fn led_by(before: Partition, leader: i32) -> Partition {
+        Partition { leader: Some(NodeId(leader)), ..before }
+    }
+
+    #[test]
+    fn an_election_is_sound_only_among_those_who_hold_everything() {
+        let was = Partition { elr: nodes(&[3]), ..sound() };
+        assert!(elected_soundly(&was, &was, &[]) && elected_soundly(&was, &led_by(was, 2), &[]));
+        assert!(elected_soundly(&was, &led_by(was, 3), &[]));
+        let stranger = led_by(was, 4);
+        assert!(!elected_soundly(&was, &stranger, &[]));
+        assert!(elected_soundly(&was, &stranger, &[NodeId(4)]));
+    }
+
+    #[test]
+    fn the_last_known_leader_comes_back_recovering_and_only_when_nobody_else_is_left() {
+        let none = Nodes::new();
+        let left = Partition { isr: none, leader: None, last_known_elr: nodes(&[2]), ..sound() };
+        let back = Partition { recovering: true, ..led_by(left, 2) };
+        assert!(elected_soundly(&left, &back, &[]));
+        assert!(!elected_soundly(&left, &led_by(left, 2), &[]));
+        assert!(!elected_soundly(&left, &led_by(back, 1), &[]));
+        let with_elr = Partition { elr: nodes(&[1]), ..left };
+        assert!(!elected_soundly(&with_elr, &back, &[]));
+    }
+
+    #[test]
+    fn a_reassignment_is_finished_only_in_sync() {
+        let was = Partition { adding: nodes(&[3]), ..sound() };
+        let both = sound();
+        let one = Partition { isr: nodes(&[1]), ..sound() };
+        assert!(finished_in_sync(&was, &both, 2));
+        assert!(!finished_in_sync(&was, &one, 2) && finished_in_sync(&was, &was, 3));
+    }
+
+    #[test]
+    fn a_record_moves_the_partition_epoch_by_one_and_the_leader_epoch_by_naming() {
+        let at = |leader, own| Partition {
+            leader_epoch: LeaderEpoch(leader),
+            partition_epoch: crate::PartitionEpoch(own),
+            ..sound()
+        };
+        let was = at(1, 1);
+        assert!(epochs_move_by_one(&was, &at(1, 2)) && epochs_move_by_one(&was, &at(2, 2)));
+        assert!(!epochs_move_by_one(&was, &at(1, 3)) && !epochs_move_by_one(&was, &was));
+        assert!(!epochs_move_by_one(&was, &led_by(at(1, 2), 2)));
     }
 }

@@ -15,7 +15,7 @@
 mod act;
 mod config;
 mod list;
-mod shared;
+pub(super) mod shared;
 mod state;
 mod tell;
 

@@ -1,13 +1,14 @@
 //! The part of a controller that exists only while its node leads the quorum (K1 to K3).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::limits::MAX_RECORDS_PER_BATCH;
 use crate::metadata::partition::Cause;
 use crate::metadata::{
     Broker, Effect, Effects, Image, Record, Request, RequestId, Response, ShrinkReason, Timer,
 };
-use crate::{NodeId, Offset, Rules};
+use crate::{Guard, NodeId, Offset, Rules};
 
 use super::liveness::{Links, Suspicion};
 use super::scope::{Outcome, Scope};
@@ -19,16 +20,16 @@ pub(super) struct Active {
     /// What is committed, and everything that this controller has appended since.
     pub latest: Image,
     /// Answers that wait for the commit of what they rest on, in that order.
-    waiting: VecDeque<Waiting>,
+    pub waiting: VecDeque<Waiting>,
     /// Brokers that were heard of within the session timeout (B3).
     pub sessions: BTreeMap<NodeId, Session>,
     pub suspicion: Suspicion,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Waiting {
+pub(super) struct Waiting {
     /// Due once everything below is committed.
-    until: Offset,
+    pub until: Offset,
     id: RequestId,
     response: Response,
 }
@@ -196,7 +197,20 @@ impl Active {
     /// (KAFKA-13173).
     fn session_expired<R: Rules>(&mut self, scope: &Scope<R>, broker: NodeId, fx: &mut Effects) {
         self.sessions.remove(&broker);
+        if !scope.rules.holds(Guard::FenceTwoAtOnce) {
+            return self.fence_two(scope, broker, fx);
+        }
         self.fence(scope, broker, ShrinkReason::SessionTimeout, fx);
+    }
+
+    /// What B3 forbids: decides on two brokers by one image.
+    fn fence_two<R: Rules>(&mut self, scope: &Scope<R>, broker: NodeId, fx: &mut Effects) {
+        let image = &self.latest;
+        let is_other = |it: &&Arc<Broker>| !it.fenced && it.id != broker;
+        let other = image.brokers.values().find(is_other);
+        let both = image.brokers.get(&broker).filter(|it| !it.fenced).into_iter().chain(other);
+        let records = both.flat_map(|it| scope.fence(image, it)).collect();
+        self.append(records, fx);
     }
 
     /// Fences a broker that is not fenced yet.

@@ -7,7 +7,7 @@ use crate::metadata::config::{self, MIN_INSYNC_REPLICAS};
 use crate::metadata::{
     ConfigChange, ConfigOp, ConfigRecord, Configs, Image, Record, Refusal, ResourceKind, Response,
 };
-use crate::{ErrorCode, NodeId, Rules};
+use crate::{ErrorCode, Guard, NodeId, Rules};
 
 use super::scope::{Outcome, Scope};
 use super::topics::repeated;
@@ -27,7 +27,7 @@ impl<R: Rules> Scope<R> {
             let result = if repeated.contains(&resource(change)) {
                 refuse(ErrorCode::InvalidRequest, "Each resource must appear at most once.")
             } else {
-                alter(image, change).and_then(|new| fit(&mut records, new))
+                alter(image, change, self.rules).and_then(|new| fit(&mut records, new))
             };
             results.push((change.kind, change.resource.clone(), result));
         }
@@ -76,7 +76,7 @@ fn unknown(kind: ResourceKind, name: &str) -> String {
     }
 }
 
-fn alter(image: &Image, change: &ConfigChange) -> Result<Vec<Record>, Refusal> {
+fn alter<R: Rules>(image: &Image, change: &ConfigChange, rules: R) -> Result<Vec<Record>, Refusal> {
     check_exists(image, change)?;
     let key = (change.kind, change.resource.clone());
     let before = image.configs.get(&key).map(|configs| (**configs).clone()).unwrap_or_default();
@@ -94,7 +94,8 @@ fn alter(image: &Image, change: &ConfigChange) -> Result<Vec<Record>, Refusal> {
     let mut records: Vec<Record> = removed.map(|name| record(name, None)).collect();
     let is_new = |(name, value): &(&String, &String)| before.get(*name) != Some(*value);
     records.extend(after.iter().filter(is_new).map(|(name, value)| record(name, Some(value))));
-    if before.get(MIN_INSYNC_REPLICAS) != after.get(MIN_INSYNC_REPLICAS) {
+    let is_other = before.get(MIN_INSYNC_REPLICAS) != after.get(MIN_INSYNC_REPLICAS);
+    if is_other && rules.holds(Guard::MinIsrKeepsElr) {
         let topic = image.topic_named(&change.resource).map(|topic| topic.id);
         let topic = topic.filter(|_| change.kind == ResourceKind::Topic);
         records.push(Record::ClearElr { topic });

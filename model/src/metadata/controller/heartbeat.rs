@@ -134,7 +134,9 @@ impl Active {
             records.push(broker.change(None, Some(true)));
             fx.push(Effect::Fenced { broker: id, reason: ShrinkReason::ControlledShutdown });
         }
-        records.extend(scope.leave_isrs(&self.latest, id));
+        if scope.rules.holds(Guard::StoppingStaysInIsr) {
+            records.extend(scope.leave_isrs(&self.latest, id));
+        }
         let moved = !records.is_empty();
         self.append(records, fx);
         let end = self.latest.end;

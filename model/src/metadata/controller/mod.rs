@@ -19,10 +19,12 @@ mod liveness;
 mod partitions;
 mod placement;
 mod registration;
+#[cfg(feature = "check")]
+mod renumber;
 mod scope;
 mod topics;
 
-use crate::{ClusterId, Incarnation, NodeId, Offset, Rules, Shipped};
+use crate::{ClusterId, Guard, Incarnation, NodeId, Offset, Rules, Shipped};
 
 use super::{Effect, Effects, Event, Image, Record, Request, RequestId, Response};
 use active::Active;
@@ -183,6 +185,9 @@ impl<R: Rules> Controller<R> {
     /// K2.
     fn lost_leadership(&mut self, fx: &mut Effects) {
         if let Some(active) = self.active.take() {
+            if !self.rules.holds(Guard::KeepOverlay) {
+                self.committed = active.latest.clone();
+            }
             active.resign(fx);
         }
     }
@@ -195,7 +200,9 @@ impl<R: Rules> Controller<R> {
             return;
         };
         let response = active.operate(&scope, &request, &self.links, fx);
-        active.answer(id, response, self.committed.end, fx);
+        let is_held = self.rules.holds(Guard::ReplyBeforeCommit);
+        let committed = if is_held { self.committed.end } else { active.latest.end };
+        active.answer(id, response, committed, fx);
     }
 
     /// The scope of decisions that no request asks for.

@@ -5,7 +5,7 @@ use crate::metadata::{
     Broker, BrokerRegistration, Effect, Effects, Image, Record, Refusal, RegisterBroker, Response,
     ShrinkReason,
 };
-use crate::{BrokerEpoch, DirectoryId, ErrorCode, Rules};
+use crate::{BrokerEpoch, DirectoryId, ErrorCode, Guard, Rules};
 
 use super::active::Active;
 use super::liveness::Links;
@@ -42,7 +42,7 @@ impl Active {
                 let left = scope.change_all(
                     &self.latest,
                     &self.latest,
-                    |partition| partition.depends_on(broker),
+                    |it| it.depends_on(broker) && scope.rules.holds(Guard::RestartKeepsIsr),
                     cause,
                 );
                 (left, (cause != Cause::Left(broker)).then_some(ShrinkReason::UncleanRestart))
@@ -51,11 +51,14 @@ impl Active {
         };
         let kept = before.filter(|old| old.incarnation == asked.incarnation);
         let landing = BrokerEpoch(self.latest.end.plus(records.len() as i64).0);
-        let epoch = kept.map_or(landing, |old| old.epoch);
+        let keeps_epoch = scope.rules.holds(Guard::NewEpochSameProcess);
+        let old_epoch = kept.filter(|_| keeps_epoch).map(|old| old.epoch);
+        let epoch = old_epoch.unwrap_or(landing);
         if let Some(reason) = reason.filter(|_| !records.is_empty()) {
             fx.push(Effect::Fenced { broker: asked.broker, reason });
         }
-        records.push(Record::RegisterBroker(registration(asked, kept)));
+        let registration = RegisterBroker { epoch: old_epoch, ..registration(asked, kept) };
+        records.push(Record::RegisterBroker(registration));
         let is_new = kept.is_none();
         self.append(records, fx);
         if is_new {

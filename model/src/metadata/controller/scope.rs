@@ -3,7 +3,7 @@
 use crate::limits::PRODUCER_ID_BLOCK;
 use crate::metadata::partition::{Brokers, Cause, Policy, change};
 use crate::metadata::{Image, Partition, Record, Refusal, Response, Topic};
-use crate::{BrokerEpoch, ClusterId, ErrorCode, NodeId, Rules, TopicPartition};
+use crate::{BrokerEpoch, ClusterId, ErrorCode, Guard, NodeId, Rules, TopicPartition};
 
 use super::ControllerDefaults;
 
@@ -30,7 +30,13 @@ impl<R: Rules> Scope<R> {
             min_isr: self.defaults.min_insync_replicas,
             unclean: self.defaults.unclean_leader_election,
         };
-        image.policy(&topic.name, default)
+        let policy = image.policy(&topic.name, default);
+        let first = topic.partitions.first().map_or(1, |it| it.replicas.len() as i32);
+        if self.rules.holds(Guard::TwoMinIsrs) {
+            policy
+        } else {
+            Policy { min_isr: policy.min_isr.min(first), ..policy }
+        }
     }
 
     /// The records of what `cause` does to every partition that `affected` picks. Others are only
@@ -73,8 +79,9 @@ impl<R: Rules> Scope<R> {
             let refusal = Refusal::new(ErrorCode::BrokerIdNotRegistered, message);
             return Outcome::none(Response::UnregisterBroker(Err(refusal)));
         };
-        let mut records =
-            self.change_all(image, image, |it| it.depends_on(broker), Cause::LostLog(broker));
+        let depends =
+            |it: &Partition| it.depends_on(broker) && self.rules.holds(Guard::UnregisterKeepsIsr);
+        let mut records = self.change_all(image, image, depends, Cause::LostLog(broker));
         records.push(Record::UnregisterBroker { broker, epoch });
         Outcome { records, response: Response::UnregisterBroker(Ok(())) }
     }
@@ -94,8 +101,9 @@ impl<R: Rules> Scope<R> {
             (_, Some(next)) => Ok(next),
         };
         let records = result.iter().map(|&next| Record::ProducerIds { broker, epoch, next });
+        let is_recorded = self.rules.holds(Guard::ProducerIdsUnrecorded);
         Outcome {
-            records: records.collect(),
+            records: records.filter(|_| is_recorded).collect(),
             response: Response::AllocateProducerIds(result.map(|_| first)),
         }
     }

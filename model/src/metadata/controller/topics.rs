@@ -11,7 +11,7 @@ use crate::metadata::{
     ConfigRecord, CreatePartitions, Image, NewTopic, Partition, PartitionRecord, Record, Refusal,
     ResourceKind, Response, TopicCreated, TopicDeleted, TopicRef,
 };
-use crate::{ErrorCode, NodeId, Rules, TopicId, TopicPartition};
+use crate::{ErrorCode, Guard, NodeId, Rules, TopicId, TopicPartition};
 
 use super::configs::check_topic_config;
 use super::placement::Placer;
@@ -40,7 +40,7 @@ impl<R: Rules> Scope<R> {
             {
                 refuse(ErrorCode::InvalidRequest, "The topic id that was chosen cannot be used.")
             } else {
-                check_name(image, &created, &topic.name)
+                self.check_name(image, &created, &topic.name)
                     .and_then(|()| self.create_topic(image, topic, &mut placer))
                     .and_then(|(new, answer)| fit(&mut records, new).map(|()| answer))
             };
@@ -89,7 +89,7 @@ impl<R: Rules> Scope<R> {
             replication_factor: replicas.first().map_or(0, |nodes| nodes.len() as i16),
             configs: topic.configs.clone(),
         };
-        records.extend(new_partitions(image, topic.id, 0, &replicas)?);
+        records.extend(self.new_partitions(image, topic.id, 0, &replicas)?);
         Ok((records, answer))
     }
 
@@ -123,7 +123,8 @@ impl<R: Rules> Scope<R> {
             let result = if repeated.contains(asked.topic.as_str()) {
                 refuse(ErrorCode::InvalidRequest, "Duplicate topic name.")
             } else {
-                more_partitions(image, asked, &mut placer).and_then(|new| fit(&mut records, new))
+                self.more_partitions(image, asked, &mut placer)
+                    .and_then(|new| fit(&mut records, new))
             };
             results.push((asked.topic.clone(), result));
         }
@@ -131,6 +132,110 @@ impl<R: Rules> Scope<R> {
             records.clear();
         }
         Outcome { records, response: Response::CreatePartitions(results) }
+    }
+
+    fn check_name(
+        &self,
+        image: &Image,
+        created: &BTreeSet<&str>,
+        name: &str,
+    ) -> Result<(), Refusal> {
+        let is_taken = image.topic_ids.contains_key(name);
+        if is_taken && self.rules.holds(Guard::TopicNameTwice) {
+            return refuse(
+                ErrorCode::TopicAlreadyExists,
+                format!("Topic '{name}' already exists."),
+            );
+        }
+        let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let fault = if name.is_empty() {
+            "the empty string is not allowed".to_owned()
+        } else if name == "." || name == ".." {
+            "'.' and '..' are not allowed".to_owned()
+        } else if name.len() > MAX_TOPIC_NAME {
+            format!("the length of '{name}' is longer than the max allowed length {MAX_TOPIC_NAME}")
+        } else if !name.chars().all(is_legal) {
+            format!(
+                "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' \
+             and '-'"
+            )
+        } else {
+            return check_collision(image, created, name);
+        };
+        refuse(ErrorCode::InvalidTopic, format!("Topic name is invalid: {fault}"))
+    }
+
+    fn more_partitions(
+        &self,
+        image: &Image,
+        asked: &CreatePartitions,
+        placer: &mut Placer,
+    ) -> Result<Vec<Record>, Refusal> {
+        let (id, _) = find(image, &TopicRef::Name(asked.topic.clone()))?;
+        let Some(topic) = image.topic(id) else {
+            return refuse(ErrorCode::UnknownTopicOrPartition, "The topic does not exist.");
+        };
+        let present = topic.partitions.len() as i32;
+        let additional = asked.total.saturating_sub(present);
+        if additional <= 0 {
+            let message = if additional == 0 {
+                format!("Topic already has {present} partition(s).")
+            } else {
+                let (name, total) = (&asked.topic, asked.total);
+                format!(
+                    "The topic {name} currently has {present} partition(s); {total} would not be an \
+                 increase."
+                )
+            };
+            return refuse(ErrorCode::InvalidPartitions, message);
+        }
+        check_count(asked.total)?;
+        let factor = topic
+            .partitions
+            .first()
+            .map_or(1, |partition| partition.replicas.without(&partition.removing).len());
+        let assignments = if asked.assignments.is_empty() {
+            placer.place(additional, factor as i16)?
+        } else if asked.assignments.len() != additional as usize {
+            let message = format!(
+                "Attempted to add {additional} additional partition(s), but only {} assignment(s) \
+             were specified.",
+                asked.assignments.len()
+            );
+            return refuse(ErrorCode::InvalidReplicaAssignment, message);
+        } else {
+            let check = |replicas: &Vec<NodeId>| check_replicas(image, replicas, Some(factor));
+            asked.assignments.iter().map(check).collect::<Result<_, _>>()?
+        };
+        self.new_partitions(image, id, present, &assignments)
+    }
+
+    /// P1: in sync are the replicas that are active; the first of them leads.
+    fn new_partitions(
+        &self,
+        image: &Image,
+        topic: TopicId,
+        first: i32,
+        assignments: &[Nodes],
+    ) -> Result<Vec<Record>, Refusal> {
+        let may_be_in_sync =
+            |id: NodeId| image.is_active(id) || !self.rules.holds(Guard::InactiveInNewIsr);
+        let new = |(number, &replicas): (i32, &Nodes)| {
+            let mut isr = replicas;
+            isr.retain(|&replica| may_be_in_sync(replica));
+            let Some(&leader) = isr.first() else {
+                let message = format!(
+                    "All brokers specified in the manual partition assignment for partition {number} \
+                 are fenced or in controlled shutdown."
+                );
+                return refuse(ErrorCode::InvalidReplicaAssignment, message);
+            };
+            let partition =
+                Partition { replicas, isr, leader: Some(leader), ..Partition::default() };
+            let id = TopicPartition { topic, partition: number };
+            Ok(Record::Partition(PartitionRecord { id, partition }))
+        };
+        (first..).zip(assignments).map(new).collect()
     }
 }
 
@@ -155,28 +260,6 @@ fn fit(records: &mut Vec<Record>, new: Vec<Record>) -> Result<(), Refusal> {
     }
     records.extend(new);
     Ok(())
-}
-
-fn check_name(image: &Image, created: &BTreeSet<&str>, name: &str) -> Result<(), Refusal> {
-    if image.topic_ids.contains_key(name) {
-        return refuse(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists."));
-    }
-    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let fault = if name.is_empty() {
-        "the empty string is not allowed".to_owned()
-    } else if name == "." || name == ".." {
-        "'.' and '..' are not allowed".to_owned()
-    } else if name.len() > MAX_TOPIC_NAME {
-        format!("the length of '{name}' is longer than the max allowed length {MAX_TOPIC_NAME}")
-    } else if !name.chars().all(is_legal) {
-        format!(
-            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' \
-             and '-'"
-        )
-    } else {
-        return check_collision(image, created, name);
-    };
-    refuse(ErrorCode::InvalidTopic, format!("Topic name is invalid: {fault}"))
 }
 
 /// Metrics write `.` as `_`: two topics that differ only there would share theirs.
@@ -255,30 +338,6 @@ pub(super) fn check_replicas(
         .or_else(|_| invalid(format!("A partition can have {MAX_REPLICAS} replicas at most.")))
 }
 
-/// P1: in sync are the replicas that are active; the first of them leads.
-fn new_partitions(
-    image: &Image,
-    topic: TopicId,
-    first: i32,
-    assignments: &[Nodes],
-) -> Result<Vec<Record>, Refusal> {
-    let new = |(number, &replicas): (i32, &Nodes)| {
-        let mut isr = replicas;
-        isr.retain(|&replica| image.is_active(replica));
-        let Some(&leader) = isr.first() else {
-            let message = format!(
-                "All brokers specified in the manual partition assignment for partition {number} \
-                 are fenced or in controlled shutdown."
-            );
-            return refuse(ErrorCode::InvalidReplicaAssignment, message);
-        };
-        let partition = Partition { replicas, isr, leader: Some(leader), ..Partition::default() };
-        let id = TopicPartition { topic, partition: number };
-        Ok(Record::Partition(PartitionRecord { id, partition }))
-    };
-    (first..).zip(assignments).map(new).collect()
-}
-
 fn find(image: &Image, topic: &TopicRef) -> Result<(TopicId, String), Refusal> {
     let found = match topic {
         TopicRef::Name(name) => image.topic_named(name),
@@ -294,48 +353,4 @@ fn find(image: &Image, topic: &TopicRef) -> Result<(TopicId, String), Refusal> {
             refuse(ErrorCode::UnknownTopicId, "This server does not host this topic ID.")
         }
     }
-}
-
-fn more_partitions(
-    image: &Image,
-    asked: &CreatePartitions,
-    placer: &mut Placer,
-) -> Result<Vec<Record>, Refusal> {
-    let (id, _) = find(image, &TopicRef::Name(asked.topic.clone()))?;
-    let Some(topic) = image.topic(id) else {
-        return refuse(ErrorCode::UnknownTopicOrPartition, "The topic does not exist.");
-    };
-    let present = topic.partitions.len() as i32;
-    let additional = asked.total.saturating_sub(present);
-    if additional <= 0 {
-        let message = if additional == 0 {
-            format!("Topic already has {present} partition(s).")
-        } else {
-            let (name, total) = (&asked.topic, asked.total);
-            format!(
-                "The topic {name} currently has {present} partition(s); {total} would not be an \
-                 increase."
-            )
-        };
-        return refuse(ErrorCode::InvalidPartitions, message);
-    }
-    check_count(asked.total)?;
-    let factor = topic
-        .partitions
-        .first()
-        .map_or(1, |partition| partition.replicas.without(&partition.removing).len());
-    let assignments = if asked.assignments.is_empty() {
-        placer.place(additional, factor as i16)?
-    } else if asked.assignments.len() != additional as usize {
-        let message = format!(
-            "Attempted to add {additional} additional partition(s), but only {} assignment(s) \
-             were specified.",
-            asked.assignments.len()
-        );
-        return refuse(ErrorCode::InvalidReplicaAssignment, message);
-    } else {
-        let check = |replicas: &Vec<NodeId>| check_replicas(image, replicas, Some(factor));
-        asked.assignments.iter().map(check).collect::<Result<_, _>>()?
-    };
-    new_partitions(image, id, present, &assignments)
 }

@@ -68,7 +68,9 @@ fn check_members<R: Rules>(
     rules: R,
 ) -> Result<(), ErrorCode> {
     let is_eligible = |member: NodeId, seen: BrokerEpoch| {
-        let same = seen == BrokerEpoch::NONE || brokers.epoch(member) == Some(seen);
+        let same = seen == BrokerEpoch::NONE
+            || brokers.epoch(member) == Some(seen)
+            || !rules.holds(Guard::AnyBrokerEpochJoins);
         same && (brokers.is_active(member) || !rules.holds(Guard::FencedJoinsIsr))
     };
     let mut members = asked.isr.iter().zip(&asked.isr_epochs);

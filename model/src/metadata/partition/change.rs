@@ -72,6 +72,8 @@ struct Draft<'a, B, R> {
     /// The broker whose log is gone altogether.
     gone: Option<NodeId>,
     election: Election,
+    /// Nothing happened but that somebody looks who should lead.
+    is_look: bool,
     policy: Policy,
     brokers: &'a B,
     rules: R,
@@ -108,7 +110,8 @@ impl<'a, B: Brokers, R: Rules> Draft<'a, B, R> {
             _ if policy.unclean => Election::Unclean,
             _ => Election::Online,
         };
-        Draft { before, after: *before, leaving, lossy, gone, election, policy, brokers, rules }
+        let (after, is_look) = (*before, matches!(cause, Cause::Elect(_)));
+        Draft { before, after, leaving, lossy, gone, election, is_look, policy, brokers, rules }
     }
 
     fn enter(&mut self, cause: Cause) {
@@ -155,7 +158,9 @@ impl<'a, B: Brokers, R: Rules> Draft<'a, B, R> {
         };
         if complete {
             self.after.replicas = target;
-            self.after.isr = isr;
+            if self.rules.holds(Guard::RemovedStaysInIsr) {
+                self.after.isr = isr;
+            }
             self.after.adding.clear();
             self.after.removing.clear();
         }
@@ -169,11 +174,19 @@ impl<'a, B: Brokers, R: Rules> Draft<'a, B, R> {
         self.before.isr.iter().for_each(|&member| holders.insert(member));
         holders.retain(|member| !self.after.isr.contains(member) && self.lossy != Some(*member));
         self.after.elr = holders;
-        if self.rules.holds(Guard::ElrOutsideReplicas) {
+        if !self.keeps_removed_replicas() {
             self.after.elr = self.after.elr.intersect(&self.after.replicas);
             self.after.last_known_elr = self.after.last_known_elr.intersect(&self.after.replicas);
         }
+        if !self.rules.holds(Guard::ElectionWipesElr) && self.is_look {
+            self.after.elr.clear();
+        }
         self.clear_elr_if_large_enough();
+    }
+
+    /// Kafka's rule, which loses acknowledged records.
+    fn keeps_removed_replicas(&self) -> bool {
+        !self.rules.holds(Guard::ElrOutsideReplicas)
     }
 
     fn clear_elr_if_large_enough(&mut self) {
@@ -187,13 +200,10 @@ impl<'a, B: Brokers, R: Rules> Draft<'a, B, R> {
     /// another partition's replica count. That is a fault by itself, and it is what lets a removed
     /// replica stay in the ELR of a partition that has fewer replicas now.
     fn min_isr(&self) -> usize {
-        let is_shared =
-            self.rules.holds(Guard::TwoMinIsrs) && self.rules.holds(Guard::ElrOutsideReplicas);
-        if is_shared {
-            effective_min_isr(self.policy.min_isr, &self.after)
-        } else {
-            self.policy.min_isr.max(1) as usize
+        if self.keeps_removed_replicas() {
+            return self.policy.min_isr.max(1) as usize;
         }
+        effective_min_isr(self.policy.min_isr, &self.after)
     }
 
     fn elect(&mut self) {
@@ -222,7 +232,7 @@ impl<'a, B: Brokers, R: Rules> Draft<'a, B, R> {
         let replicas = &self.after.replicas;
         let preferred = replicas.first().copied();
         if self.election == Election::Preferred
-            && let Some(leader) = preferred.filter(|&first| self.is_electable(first))
+            && let Some(leader) = preferred.filter(|&first| self.is_preferable(first))
         {
             return Winner::Clean(leader);
         }
@@ -239,6 +249,11 @@ impl<'a, B: Brokers, R: Rules> Draft<'a, B, R> {
             Some(&leader) if self.election == Election::Unclean => Winner::Unclean(leader),
             _ => Winner::Nobody,
         }
+    }
+
+    fn is_preferable(&self, replica: NodeId) -> bool {
+        let is_enough = !self.rules.holds(Guard::PreferredFromAnywhere) && self.is_alive(replica);
+        self.is_electable(replica) || is_enough
     }
 
     /// P5: alive, and in the ISR, or in the ELR when the ISR is empty.
@@ -283,7 +298,8 @@ impl<'a, B: Brokers, R: Rules> Draft<'a, B, R> {
     /// list, so that its fetches and those who still follow it are fenced.
     fn record(&self, id: TopicPartition) -> PartitionChange {
         let (before, after) = (self.before, &self.after);
-        let replica_left = !before.replicas.is_subset(&after.replicas);
+        let shrank = !before.isr.is_subset(&after.isr) && !self.rules.holds(Guard::BumpOnShrink);
+        let replica_left = !before.replicas.is_subset(&after.replicas) || shrank;
         PartitionChange {
             id,
             replicas: differing(before.replicas, after.replicas),

@@ -59,7 +59,7 @@ fn check_dropped<R: Rules>(
     let (isr, elr) = (partition.isr.without(&dropped), partition.elr.without(&dropped));
     let holders = isr.len() + elr.len();
     let unharmed = holders == partition.isr.len() + partition.elr.len();
-    let enough = if rules.holds(Guard::ReassignBelowMinIsr) {
+    let enough = if rules.holds(Guard::CancelBelowMinIsr) {
         holders >= effective_min_isr(policy.min_isr, &rest)
     } else {
         !isr.is_empty()
