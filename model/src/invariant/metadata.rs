@@ -181,12 +181,18 @@ pub fn producer_ids_grow(before: &Image, after: &Image) -> bool {
 }
 
 /// P5, of one change of a partition that nobody asked to be unclean: who begins to lead was in the
-/// ISR or the ELR, or is in the ISR that the change brings (`joined`). Where neither had anybody
-/// left, the last known leader may come back, and says that it recovers.
-pub fn elected_soundly(before: &Partition, after: &Partition, joined: &[NodeId]) -> bool {
+/// ISR or the ELR, or is in the ISR that the change brings (`joined`). Where neither has anybody
+/// left but for whom the change is about because it `lost` its log, the last known leader may come
+/// back, and says that it recovers.
+pub fn elected_soundly(
+    before: &Partition,
+    after: &Partition,
+    joined: &[NodeId],
+    lost: &[NodeId],
+) -> bool {
     let Some(leader) = after.leader.filter(|_| before.leader != after.leader) else { return true };
     let holds = [&before.isr[..], &before.elr[..], joined].iter().any(|it| it.contains(&leader));
-    let nobody_does = before.isr.is_empty() && before.elr.is_empty();
+    let nobody_does = before.isr.is_subset(lost) && before.elr.is_subset(lost);
     holds || (nobody_does && before.last_known_elr[..] == [leader] && after.recovering)
 }
 
@@ -330,11 +336,14 @@ mod tests {
     #[test]
     fn an_election_is_sound_only_among_those_who_hold_everything() {
         let was = Partition { elr: nodes(&[3]), ..sound() };
-        assert!(elected_soundly(&was, &was, &[]) && elected_soundly(&was, &led_by(was, 2), &[]));
-        assert!(elected_soundly(&was, &led_by(was, 3), &[]));
+        assert!(
+            elected_soundly(&was, &was, &[], &[])
+                && elected_soundly(&was, &led_by(was, 2), &[], &[])
+        );
+        assert!(elected_soundly(&was, &led_by(was, 3), &[], &[]));
         let stranger = led_by(was, 4);
-        assert!(!elected_soundly(&was, &stranger, &[]));
-        assert!(elected_soundly(&was, &stranger, &[NodeId(4)]));
+        assert!(!elected_soundly(&was, &stranger, &[], &[]));
+        assert!(elected_soundly(&was, &stranger, &[NodeId(4)], &[]));
     }
 
     #[test]
@@ -342,11 +351,12 @@ mod tests {
         let none = Nodes::new();
         let left = Partition { isr: none, leader: None, last_known_elr: nodes(&[2]), ..sound() };
         let back = Partition { recovering: true, ..led_by(left, 2) };
-        assert!(elected_soundly(&left, &back, &[]));
-        assert!(!elected_soundly(&left, &led_by(left, 2), &[]));
-        assert!(!elected_soundly(&left, &led_by(back, 1), &[]));
+        assert!(elected_soundly(&left, &back, &[], &[]));
+        assert!(!elected_soundly(&left, &led_by(left, 2), &[], &[]));
+        assert!(!elected_soundly(&left, &led_by(back, 1), &[], &[]));
         let with_elr = Partition { elr: nodes(&[1]), ..left };
-        assert!(!elected_soundly(&with_elr, &back, &[]));
+        assert!(!elected_soundly(&with_elr, &back, &[], &[]));
+        assert!(elected_soundly(&with_elr, &back, &[], &[NodeId(1)]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{BrokerEpoch, Epoch, NodeId, Offset};
 
 use super::config::{CLUSTER, ControllerModel};
 use super::data::settle;
-use super::judge::{self, Verdict};
+use super::judge::{self, Asking, Verdict};
 use super::list::Action;
 use super::renumber::renumber;
 use super::state::{Asked, BROKERS, Batch, Happened, Pending, State, Stop, node};
@@ -22,12 +22,7 @@ pub(super) struct Turn<'a> {
     pub tail: Vec<Batch>,
     /// The judge's own fold of what is committed, once something is.
     folded: Option<Image>,
-    /// What a leader asks for as its ISR, which may make a member the leader at once.
-    pub joined: Vec<NodeId>,
-    /// The action asks for an election that loses records.
-    pub may_lose: bool,
-    /// The action calls a reassignment off.
-    pub cancels: bool,
+    pub asking: Asking,
     /// What was latest is gone with the leadership.
     pub is_failover: bool,
     pub verdict: Verdict,
@@ -54,9 +49,7 @@ impl<'a> Turn<'a> {
             folded: None,
             tail: (*before.tail).clone(),
             state,
-            joined: Vec::new(),
-            may_lose: false,
-            cancels: false,
+            asking: Asking::default(),
             is_failover: false,
             verdict: Ok(()),
         }
@@ -104,10 +97,9 @@ impl<'a> Turn<'a> {
             return;
         }
         if !self.is_failover && !self.model.only_losses {
-            let Turn { joined, may_lose, cancels, .. } = &*self;
-            self.verdict = judge::judge_decision(was, is, joined, *may_lose, *cancels);
+            self.verdict = judge::judge_decision(was, is, &self.asking);
         }
-        self.state.just |= judge::notice(was, is, self.may_lose, self.cancels);
+        self.state.just |= judge::notice(was, is, &self.asking);
     }
 
     pub fn break_promise(&mut self, verdict: Verdict) {
@@ -237,7 +229,7 @@ impl<'a> Turn<'a> {
         let left = &mut self.state.left;
         let counter = match how {
             Stop::Clean => &mut left.clean_stops,
-            Stop::Killed => &mut left.kills,
+            Stop::Lucky => &mut left.outages,
             Stop::Lossy => &mut left.losses,
             Stop::NewDisk => &mut left.new_disks,
         };
@@ -251,7 +243,7 @@ impl<'a> Turn<'a> {
             process.disk += 1;
         }
         if how != Stop::Clean {
-            let loses = how != Stop::Killed;
+            let loses = how != Stop::Lucky;
             self.state.data.iter_mut().for_each(|data| data.stop_uncleanly(broker, loses));
         }
     }

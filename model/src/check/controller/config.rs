@@ -91,7 +91,7 @@ impl ControllerModel {
 const NOTHING: Left = Left {
     fences: 0,
     clean_stops: 0,
-    kills: 0,
+    outages: 0,
     losses: 0,
     new_disks: 0,
     shutdowns: 0,
@@ -130,7 +130,7 @@ pub const LIFE: ControllerModel = ControllerModel {
     topics: &[&[&[1, 2, 3], &[2, 3, 1]]],
     moved: &[(1, &[2, 3])],
     early_beats: true,
-    left: Left { fences: 1, kills: 1, shutdowns: 1, proposals: 1, ..NOTHING },
+    left: Left { fences: 1, clean_stops: 1, shutdowns: 1, proposals: 1, ..NOTHING },
     reaches: &[Happened::Grew, Happened::ShutDown, Happened::StaleRefused],
     ..CALM
 };
@@ -139,7 +139,15 @@ pub const LIFE: ControllerModel = ControllerModel {
 pub const ELR: ControllerModel = ControllerModel {
     name: "controller-elr",
     min_isrs: &[1, 2, 3],
-    left: Left { fences: 2, kills: 1, losses: 1, proposals: 1, configs: 1, unclean: 1, ..NOTHING },
+    left: Left {
+        fences: 2,
+        outages: 1,
+        losses: 1,
+        proposals: 1,
+        configs: 1,
+        unclean: 1,
+        ..NOTHING
+    },
     reaches: &[
         Happened::Grew,
         Happened::ElectedFromElr,
@@ -156,7 +164,7 @@ pub const REASSIGN: ControllerModel = ControllerModel {
     name: "controller-reassign",
     topics: &[&[&[1, 2]]],
     targets: &[(0, &[3]), (0, &[3, 1]), (0, &[2, 3])],
-    left: Left { fences: 1, kills: 1, proposals: 2, reassignments: 2, cancels: 1, ..NOTHING },
+    left: Left { fences: 1, clean_stops: 1, proposals: 2, reassignments: 2, cancels: 1, ..NOTHING },
     reaches: &[Happened::Reassigned, Happened::Cancelled, Happened::ElectedFromElr],
     ..CALM
 };
@@ -167,7 +175,7 @@ pub const FAILOVER: ControllerModel = ControllerModel {
     lag: 2,
     left: Left {
         fences: 1,
-        kills: 1,
+        clean_stops: 1,
         registrations: 1,
         proposals: 1,
         producers: 1,
@@ -197,7 +205,7 @@ pub const TOPICS: ControllerModel = ControllerModel {
 /// Links close and processes are said to be gone, rightly or not.
 pub const LIVENESS: ControllerModel = ControllerModel {
     name: "controller-liveness",
-    left: Left { fences: 2, kills: 1, closed_links: 2, ..NOTHING },
+    left: Left { fences: 2, clean_stops: 1, closed_links: 2, ..NOTHING },
     reaches: &[Happened::Doubted, Happened::ElectedFromElr],
     ..CALM
 };
@@ -249,8 +257,8 @@ impl Checked for ControllerModel {
 fn counters(left: &Left) -> [(u8, &'static str); 17] {
     [
         (left.fences, "fencings"),
-        (left.clean_stops, "clean stops"),
-        (left.kills, "kills"),
+        (left.clean_stops, "stops without loss"),
+        (left.outages, "outages without loss"),
         (left.losses, "power failures"),
         (left.new_disks, "new disks"),
         (left.shutdowns, "controlled shutdowns"),
@@ -377,7 +385,7 @@ pub fn mutations() -> Vec<Mutation> {
         mutation!(killed ReplyBeforeCommit, lagging(Left { producers: 1, ..NOTHING })),
         mutation!(killed KeepOverlay, lagging(Left { fences: 1, failovers: 1, ..NOTHING })),
         mutation!(killed ProducerIdsUnrecorded, aim(Left { producers: 2, ..NOTHING })),
-        mutation!(killed RestartKeepsIsr, aim(Left { kills: 1, ..NOTHING })),
+        mutation!(killed RestartKeepsIsr, aim(Left { clean_stops: 1, ..NOTHING })),
         mutation!(killed FenceTwoAtOnce, aim(FENCES)),
         mutation!(killed StoppingStaysInIsr, aim(Left { shutdowns: 1, ..NOTHING })),
         mutation!(killed UnregisterKeepsIsr, aim(Left { unregistrations: 1, ..NOTHING })),

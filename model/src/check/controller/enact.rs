@@ -87,6 +87,7 @@ impl Turn<'_> {
             Action::Unregister { broker } => {
                 left.unregistrations -= 1;
                 let broker = node(usize::from(broker));
+                self.asking.lost = vec![broker];
                 self.ask(Asked::Operator, Request::UnregisterBroker { broker });
             }
             Action::Join { partition, broker } => self.join(partition, usize::from(broker)),
@@ -176,19 +177,19 @@ impl Turn<'_> {
             Action::Prefer { partition } => self.election(partition, ElectionType::Preferred),
             Action::ElectUncleanly { partition } => {
                 left.unclean -= 1;
-                self.may_lose = true;
+                self.asking.may_lose = true;
                 self.election(partition, ElectionType::Unclean)
             }
             Action::Reassign { target } => {
                 left.reassignments -= 1;
                 // Going back to where a reassignment began calls it off as well.
-                self.cancels = true;
+                self.asking.cancels = true;
                 let (partition, replicas) = self.model.targets[usize::from(target)];
                 return self.reassign(partition, replicas);
             }
             Action::Cancel { partition } => {
                 left.cancels -= 1;
-                self.cancels = true;
+                self.asking.cancels = true;
                 self.reassignment(partition, None)
             }
             Action::Create { topic } => Some(self.creation(usize::from(topic))),
@@ -290,6 +291,7 @@ impl Turn<'_> {
             damaged: false,
         };
         let incarnation = asked.incarnation;
+        self.asking.lost = vec![node(at)];
         self.run(Event::Connected { broker: node(at), incarnation });
         self.ask(Asked::Register(broker), Request::RegisterBroker(asked));
     }
@@ -359,7 +361,7 @@ impl Turn<'_> {
         proposal.decided = true;
         let Proposal { partition, sender, sender_epoch, .. } = *proposal;
         let asked = proposal.request();
-        self.joined = asked.isr.to_vec();
+        self.asking.joined = asked.isr.to_vec();
         let request = AlterPartition {
             broker: node(usize::from(sender)),
             epoch: sender_epoch,

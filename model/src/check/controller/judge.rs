@@ -64,21 +64,29 @@ pub fn rule(name: &str) -> &'static str {
     }
 }
 
-/// What one decision did to the latest image, `joined` being the ISR that a leader asked for.
-pub fn judge_decision(
-    before: &Image,
-    after: &Image,
-    joined: &[NodeId],
-    may_lose: bool,
-    cancels: bool,
-) -> Verdict {
+/// What is asked for, as far as it makes a difference to what may come of it.
+#[derive(Clone, Debug, Default)]
+pub struct Asking {
+    /// A leader's ISR, of which a member may come to lead at once.
+    pub joined: Vec<NodeId>,
+    /// Whose log may be gone, because it begins anew.
+    pub lost: Vec<NodeId>,
+    /// An election that loses records.
+    pub may_lose: bool,
+    /// The end of a reassignment without its completion.
+    pub cancels: bool,
+}
+
+/// What one decision did to the latest image.
+pub fn judge_decision(before: &Image, after: &Image, asking: &Asking) -> Verdict {
     for (id, is) in after.partitions() {
         promise::broken_by(is).map_or(Ok(()), Err)?;
         let Some(was) = before.partition(id) else { continue };
-        if !may_lose && !promise::elected_soundly(was, is, joined) {
+        let is_sound = promise::elected_soundly(was, is, &asking.joined, &asking.lost);
+        if !asking.may_lose && !is_sound {
             return Err(ELECTED);
         }
-        let may_finish = was.is_reassigning() && !cancels;
+        let may_finish = was.is_reassigning() && !asking.cancels;
         if may_finish && !promise::finished_in_sync(was, is, min_isr(after, id)) {
             return Err(FINISHED);
         }
@@ -109,7 +117,8 @@ pub fn fold(image: &mut Image, offset: crate::Offset, record: &Record) -> Verdic
 }
 
 /// What a step brought about, as a set of [`Happened`].
-pub fn notice(was: &Image, is: &Image, may_lose: bool, cancels: bool) -> u16 {
+pub fn notice(was: &Image, is: &Image, asking: &Asking) -> u16 {
+    let Asking { may_lose, cancels, .. } = *asking;
     let partitions = is.partitions().filter_map(|(id, is)| Some((was.partition(id)?, is)));
     let noticed = partitions.filter(|(was, is)| was != is).flat_map(|(was, is)| {
         let came = is.leader.filter(|_| was.leader != is.leader);
@@ -124,7 +133,7 @@ pub fn notice(was: &Image, is: &Image, may_lose: bool, cancels: bool) -> u16 {
             (came.is_some() && may_lose, Happened::ElectedUncleanly),
             (ended && !cancels, Happened::Reassigned),
             (ended && cancels, Happened::Cancelled),
-            (cleared && was.partition_epoch == is.partition_epoch, Happened::ElrCleared),
+            (cleared && was.isr == is.isr, Happened::ElrCleared),
         ]
     });
     noticed.filter(|(it, _)| *it).fold(0, |all, (_, what)| all | what.bit())

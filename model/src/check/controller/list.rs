@@ -140,7 +140,7 @@ impl ControllerModel {
         }
         let stops = [
             (left.clean_stops, Stop::Clean),
-            (left.kills, Stop::Killed),
+            (left.outages, Stop::Lucky),
             (left.losses, Stop::Lossy),
             (left.new_disks, Stop::NewDisk),
         ];

@@ -75,11 +75,12 @@ pub struct Process {
 /// How a process ends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Stop {
-    /// In order: all is on disk, and so is its broker epoch.
+    /// In order, or killed while the machine stays up: it comes back with all that it wrote, and
+    /// says so.
     Clean,
-    /// Killed: its log is whole, but nothing on disk says so.
-    Killed,
-    /// By a power failure, with what was not flushed.
+    /// With its machine: all that it wrote happens to be on disk, but nobody can say so.
+    Lucky,
+    /// By a power failure, which takes what was not flushed.
     Lossy,
     /// It comes back with another disk.
     NewDisk,
@@ -128,7 +129,7 @@ pub enum Asked {
 pub struct Left {
     pub fences: u8,
     pub clean_stops: u8,
-    pub kills: u8,
+    pub outages: u8,
     pub losses: u8,
     pub new_disks: u8,
     pub shutdowns: u8,

@@ -140,8 +140,8 @@ fn sentence(model: &ControllerModel, state: &State, action: Action) -> String {
 
 fn stop(how: Stop) -> &'static str {
     match how {
-        Stop::Clean => "stops in order",
-        Stop::Killed => "is killed; its log is whole",
+        Stop::Clean => "stops with its log whole",
+        Stop::Lucky => "goes down with its machine, and happens to lose nothing",
         Stop::Lossy => "loses power, and what it had not flushed",
         Stop::NewDisk => "dies with its disk",
     }
