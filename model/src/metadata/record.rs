@@ -39,7 +39,8 @@ pub enum Record {
         epoch: BrokerEpoch,
         next: i64,
     },
-    /// min.insync.replicas changed: ELRs are void (P6). `None`: of every topic.
+    /// min.insync.replicas fell, for more partitions than a batch takes: ELRs are void (P6). `None`:
+    /// of every topic.
     ClearElr {
         topic: Option<TopicId>,
     },

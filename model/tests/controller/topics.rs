@@ -248,7 +248,7 @@ fn lists_are_appended_to_and_subtracted_from() {
 }
 
 #[test]
-fn another_min_isr_clears_the_elr_where_somebody_leads() {
+fn a_lower_min_isr_clears_the_elr_where_somebody_leads() {
     let key = "min.insync.replicas";
     let mut cluster = Cluster::with_topic(2);
     cluster.expire(2);
@@ -263,6 +263,25 @@ fn another_min_isr_clears_the_elr_where_somebody_leads() {
     leaderless.is(None, &[], &[2, 1], &[1]);
     leaderless.beat(2, false, false);
     leaderless.is(Some(2), &[2], &[], &[]);
+}
+
+/// A record may be acknowledged by brokers 1 and 3, and then broker 1 may lose it: broker 3 has to
+/// stay in the ELR.
+#[test]
+fn the_elr_stays_where_min_isr_does_not_fall_to_what_the_isr_has() {
+    let key = "min.insync.replicas";
+    let mut cluster = Cluster::with_topic(3);
+    cluster.expire(2);
+    cluster.expire(3);
+    cluster.is(Some(1), &[1], &[3], &[]);
+    for value in ["2", "3", "2"] {
+        configure(&mut cluster, ResourceKind::Topic, "orders", key, set(value)).expect("fine");
+        cluster.is(Some(1), &[1], &[3], &[]);
+    }
+    configure(&mut cluster, ResourceKind::Broker, "", key, set("1")).expect("fine");
+    cluster.is(Some(1), &[1], &[3], &[]);
+    configure(&mut cluster, ResourceKind::Topic, "orders", key, ConfigOp::Delete).expect("fine");
+    cluster.is(Some(1), &[1], &[], &[]);
 }
 
 #[test]

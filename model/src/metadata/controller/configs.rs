@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::limits::MAX_RECORDS_PER_BATCH;
 use crate::metadata::config::{self, MIN_INSYNC_REPLICAS};
+use crate::metadata::partition::{Cause, Election};
 use crate::metadata::{
-    ConfigChange, ConfigOp, ConfigRecord, Configs, Image, Record, Refusal, ResourceKind, Response,
+    ConfigChange, ConfigOp, ConfigRecord, Configs, Image, Partition, Record, Refusal, ResourceKind,
+    Response,
 };
 use crate::{ErrorCode, Guard, NodeId, Rules};
 
@@ -27,14 +29,37 @@ impl<R: Rules> Scope<R> {
             let result = if repeated.contains(&resource(change)) {
                 refuse(ErrorCode::InvalidRequest, "Each resource must appear at most once.")
             } else {
-                alter(image, change, self.rules).and_then(|new| fit(&mut records, new))
+                alter(image, change).and_then(|new| fit(&mut records, new))
             };
             results.push((change.kind, change.resource.clone(), result));
         }
+        records.extend(self.without_stale_elrs(image, &records));
         if validate_only {
             records.clear();
         }
         Outcome { records, response: Response::AlterConfigs(results) }
+    }
+
+    /// P6: where min.insync.replicas falls to what the ISR has, the leader may commit what the ELR
+    /// does not hold, so that it is void. Everywhere else the ELR still holds all that is committed,
+    /// and may be all that is left of it: there it stays. Kafka voids it at any change.
+    fn without_stale_elrs(&self, image: &Image, configs: &[Record]) -> Vec<Record> {
+        let is_min_isr = |record: &Record| match record {
+            Record::Config(config) => config.name == MIN_INSYNC_REPLICAS,
+            _ => false,
+        };
+        if !configs.iter().any(is_min_isr) || !self.rules.holds(Guard::MinIsrKeepsElr) {
+            return Vec::new();
+        }
+        let mut after = image.clone();
+        let is_replayed = configs.iter().all(|record| after.replay(after.end, record).is_ok());
+        debug_assert!(is_replayed, "configuration fits any metadata");
+        let has_elr = |it: &Partition| !it.elr.is_empty() && !it.isr.is_empty();
+        let records = self.change_all(&after, &after, has_elr, Cause::Elect(Election::Online));
+        if configs.len() + records.len() > MAX_RECORDS_PER_BATCH {
+            return vec![Record::ClearElr { topic: None }];
+        }
+        records
     }
 }
 
@@ -76,7 +101,7 @@ fn unknown(kind: ResourceKind, name: &str) -> String {
     }
 }
 
-fn alter<R: Rules>(image: &Image, change: &ConfigChange, rules: R) -> Result<Vec<Record>, Refusal> {
+fn alter(image: &Image, change: &ConfigChange) -> Result<Vec<Record>, Refusal> {
     check_exists(image, change)?;
     let key = (change.kind, change.resource.clone());
     let before = image.configs.get(&key).map(|configs| (**configs).clone()).unwrap_or_default();
@@ -94,12 +119,6 @@ fn alter<R: Rules>(image: &Image, change: &ConfigChange, rules: R) -> Result<Vec
     let mut records: Vec<Record> = removed.map(|name| record(name, None)).collect();
     let is_new = |(name, value): &(&String, &String)| before.get(*name) != Some(*value);
     records.extend(after.iter().filter(is_new).map(|(name, value)| record(name, Some(value))));
-    let is_other = before.get(MIN_INSYNC_REPLICAS) != after.get(MIN_INSYNC_REPLICAS);
-    if is_other && rules.holds(Guard::MinIsrKeepsElr) {
-        let topic = image.topic_named(&change.resource).map(|topic| topic.id);
-        let topic = topic.filter(|_| change.kind == ResourceKind::Topic);
-        records.push(Record::ClearElr { topic });
-    }
     Ok(records)
 }
 
