@@ -143,6 +143,8 @@ guards! {
     RestartKeepsIsr = "restart-keeps-isr",
     /// B1: the same process keeps its broker epoch when it registers again (expected survivor).
     NewEpochSameProcess = "new-epoch-same-process",
+    /// B2: a broker may exit only when it is fenced, and leads nothing.
+    StopWhileLeading = "stop-while-leading",
     /// B3: one broker is fenced per event.
     FenceTwoAtOnce = "fence-two-at-once",
     /// B4: a stopping broker leaves the ISRs.

@@ -125,13 +125,19 @@ const CALM: ControllerModel = ControllerModel {
     reaches: &[],
 };
 
-/// Brokers are killed, fenced and shut down; leaders follow with their ISRs.
+/// Brokers stop, are fenced and shut down; leaders follow with their ISRs.
 pub const LIFE: ControllerModel = ControllerModel {
     topics: &[&[&[1, 2, 3], &[2, 3, 1]]],
     moved: &[(1, &[2, 3])],
     early_beats: true,
     left: Left { fences: 1, clean_stops: 1, shutdowns: 1, proposals: 1, ..NOTHING },
-    reaches: &[Happened::Grew, Happened::ShutDown, Happened::StaleRefused],
+    reaches: &[
+        Happened::Grew,
+        Happened::ShutDown,
+        Happened::ElectedFromElr,
+        Happened::StaleRefused,
+        Happened::IneligibleRefused,
+    ],
     ..CALM
 };
 
@@ -139,6 +145,20 @@ pub const LIFE: ControllerModel = ControllerModel {
 pub const ELR: ControllerModel = ControllerModel {
     name: "controller-elr",
     min_isrs: &[1, 2, 3],
+    left: Left { fences: 2, losses: 1, proposals: 1, configs: 1, unclean: 1, ..NOTHING },
+    reaches: &[
+        Happened::Grew,
+        Happened::ElectedFromElr,
+        Happened::ElectedUncleanly,
+        Happened::ElrCleared,
+        Happened::Lost,
+    ],
+    ..CALM
+};
+
+/// The same with more brokers that are gone at once, until only the last leader is left.
+pub const ELR_WIDE: ControllerModel = ControllerModel {
+    name: "controller-elr-wide",
     left: Left {
         fences: 2,
         outages: 1,
@@ -156,7 +176,7 @@ pub const ELR: ControllerModel = ControllerModel {
         Happened::ElrCleared,
         Happened::Lost,
     ],
-    ..CALM
+    ..ELR
 };
 
 /// A partition moves, moves back, or stops half-way, while brokers are fenced.
@@ -164,26 +184,33 @@ pub const REASSIGN: ControllerModel = ControllerModel {
     name: "controller-reassign",
     topics: &[&[&[1, 2]]],
     targets: &[(0, &[3]), (0, &[3, 1]), (0, &[2, 3])],
-    left: Left { fences: 1, clean_stops: 1, proposals: 2, reassignments: 2, cancels: 1, ..NOTHING },
-    reaches: &[Happened::Reassigned, Happened::Cancelled, Happened::ElectedFromElr],
+    left: Left { fences: 1, proposals: 2, reassignments: 2, cancels: 1, ..NOTHING },
+    reaches: &[Happened::Reassigned, Happened::Cancelled],
     ..CALM
+};
+
+/// The same with brokers that lose what they had.
+pub const REASSIGN_WIDE: ControllerModel = ControllerModel {
+    name: "controller-reassign-wide",
+    left: Left { losses: 1, ..REASSIGN.left },
+    reaches: &[Happened::Reassigned, Happened::Cancelled, Happened::ElectedFromElr, Happened::Lost],
+    ..REASSIGN
 };
 
 /// Leadership of the quorum is lost with up to two batches that are not committed.
 pub const FAILOVER: ControllerModel = ControllerModel {
     name: "controller-failover",
     lag: 2,
-    left: Left {
-        fences: 1,
-        clean_stops: 1,
-        registrations: 1,
-        proposals: 1,
-        producers: 1,
-        failovers: 1,
-        ..NOTHING
-    },
-    reaches: &[Happened::TailDropped, Happened::TailKept, Happened::Grew],
+    left: Left { fences: 1, clean_stops: 1, proposals: 1, producers: 1, failovers: 1, ..NOTHING },
+    reaches: &[Happened::TailDropped, Happened::TailKept, Happened::Grew, Happened::StaleRefused],
     ..CALM
+};
+
+/// The same with more that is under way at once.
+pub const FAILOVER_WIDE: ControllerModel = ControllerModel {
+    name: "controller-failover-wide",
+    left: Left { registrations: 1, ..FAILOVER.left },
+    ..FAILOVER
 };
 
 /// Topics are deleted and made anew, brokers unregistered and replaced.
@@ -205,7 +232,7 @@ pub const TOPICS: ControllerModel = ControllerModel {
 /// Links close and processes are said to be gone, rightly or not.
 pub const LIVENESS: ControllerModel = ControllerModel {
     name: "controller-liveness",
-    left: Left { fences: 2, clean_stops: 1, closed_links: 2, ..NOTHING },
+    left: Left { fences: 2, clean_stops: 1, closed_links: 1, ..NOTHING },
     reaches: &[Happened::Doubted, Happened::ElectedFromElr],
     ..CALM
 };
@@ -296,6 +323,9 @@ pub fn configurations() -> Vec<Configuration> {
         configuration!(FAILOVER, Tier::Quick),
         configuration!(TOPICS, Tier::Quick),
         configuration!(LIVENESS, Tier::Quick),
+        configuration!(ELR_WIDE, Tier::Full),
+        configuration!(REASSIGN_WIDE, Tier::Full),
+        configuration!(FAILOVER_WIDE, Tier::Full),
     ]
 }
 
@@ -388,6 +418,7 @@ pub fn mutations() -> Vec<Mutation> {
         mutation!(killed RestartKeepsIsr, aim(Left { clean_stops: 1, ..NOTHING })),
         mutation!(killed FenceTwoAtOnce, aim(FENCES)),
         mutation!(killed StoppingStaysInIsr, aim(Left { shutdowns: 1, ..NOTHING })),
+        mutation!(killed StopWhileLeading, aim(Left { shutdowns: 1, ..NOTHING })),
         mutation!(killed UnregisterKeepsIsr, aim(Left { unregistrations: 1, ..NOTHING })),
         mutation!(killed InactiveInNewIsr, aim(Left { deletions: 1, ..FENCES })),
         mutation!(killed TopicNameTwice, aim(Left { deletions: 1, ..NOTHING })),

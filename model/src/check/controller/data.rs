@@ -163,10 +163,9 @@ fn lead(
     min_isr: usize,
 ) {
     let data = &mut state.data[at];
-    if !data.is_complete(leader) {
+    if !data.is_complete(leader) || data.unclean_asked {
         data.restart(leader);
     }
-    data.unclean_asked = false;
     let has_lost = data.unclean & !data.complete != 0;
     let isr = largest_isr(state, at, leader, partition);
     let all_fetch = (0..BROKERS).filter(|&it| isr & bit(it) != 0).all(|it| state.acts(image, it));

@@ -30,7 +30,10 @@ mod renumber;
 mod state;
 mod tell;
 
-pub use config::{ControllerModel, LIFE, configurations, mutations};
+pub use config::{
+    ControllerModel, ELR, ELR_WIDE, FAILOVER, FAILOVER_WIDE, LIFE, LIVENESS, REASSIGN,
+    REASSIGN_WIDE, TOPICS, configurations, mutations,
+};
 pub use list::Action;
 pub use state::{Left, State};
 

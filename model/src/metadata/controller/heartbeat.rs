@@ -34,10 +34,14 @@ impl Active {
         session.metadata_offset = session.metadata_offset.max(asked.metadata_offset);
         self.suspicion.came_back(&self.latest, asked.broker, fx);
         let next = self.move_on(scope, asked, fx);
+        let may_exit = match next {
+            Standing::Stopping => !scope.rules.holds(Guard::StopWhileLeading),
+            _ => next == Standing::Stopped,
+        };
         let reply = HeartbeatReply {
             is_caught_up: is_caught_up(asked),
             fenced: matches!(next, Standing::Fenced | Standing::Stopped),
-            should_shut_down: next == Standing::Stopped,
+            should_shut_down: may_exit,
         };
         Response::Heartbeat(Ok(reply))
     }
