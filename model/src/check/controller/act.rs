@@ -1,4 +1,4 @@
-//! What each action does.
+//! One step: events for the machine, what comes of them, and its judgement.
 
 use crate::check::Mutated;
 use crate::check::replica::shared::Shared;

@@ -24,6 +24,7 @@ mod answer;
 mod config;
 mod data;
 mod enact;
+mod hunts;
 mod judge;
 mod list;
 mod renumber;
@@ -31,9 +32,10 @@ mod state;
 mod tell;
 
 pub use config::{
-    ControllerModel, ELR, ELR_WIDE, FAILOVER, FAILOVER_WIDE, LIFE, LIVENESS, REASSIGN,
-    REASSIGN_WIDE, TOPICS, configurations, mutations,
+    ControllerModel, ELR, ELR_WIDE, FAILOVER, FAILOVER_WIDE, LIFE, LIFE_WIDE, LIVENESS, REASSIGN,
+    REASSIGN_WIDE, TOPICS, configurations,
 };
+pub use hunts::mutations;
 pub use list::Action;
 pub use state::{Left, State};
 

@@ -103,6 +103,21 @@ fn sentence(model: &ControllerModel, state: &State, action: Action) -> String {
                 partition(of)
             )
         }
+        Action::AskProducerIds { broker } => format!("{} asks for producer ids", name(broker)),
+        Action::Commit => "the quorum commits the next batch".to_owned(),
+        Action::Failover { kept, same } => {
+            let who =
+                if same { "the same controller leads again" } else { "the other controller leads" };
+            format!("leadership is lost, {kept} uncommitted batches survive, {who}")
+        }
+        asked => operator(model, asked),
+    }
+}
+
+/// What operators ask for, and what the controller does by the clock.
+fn operator(model: &ControllerModel, action: Action) -> String {
+    let partition = |at: u8| partition_name(model, usize::from(at));
+    match action {
         Action::Prefer { partition: at } => {
             format!("an operator asks for the preferred leader of {}", partition(at))
         }
@@ -128,13 +143,7 @@ fn sentence(model: &ControllerModel, state: &State, action: Action) -> String {
             let (topic, value) = (ControllerModel::topic_name(0), model.min_isrs[usize::from(to)]);
             format!("min.insync.replicas of {topic} is set to {value}")
         }
-        Action::AskProducerIds { broker } => format!("{} asks for producer ids", name(broker)),
-        Action::Commit => "the quorum commits the next batch".to_owned(),
-        Action::Failover { kept, same } => {
-            let who =
-                if same { "the same controller leads again" } else { "the other controller leads" };
-            format!("leadership is lost, {kept} uncommitted batches survive, {who}")
-        }
+        other => format!("{other:?}"),
     }
 }
 
