@@ -139,16 +139,6 @@ pub const LIFE: ControllerModel = ControllerModel {
     ..CALM
 };
 
-/// The same with two fencings, for which the partitions need not differ.
-pub const LIFE_WIDE: ControllerModel = ControllerModel {
-    name: "controller-wide",
-    topics: CALM.topics,
-    moved: &[],
-    early_beats: false,
-    left: Left { fences: 2, proposals: 2, ..LIFE.left },
-    ..LIFE
-};
-
 /// Replicas lose what they had, others stand in for them, and min.insync.replicas changes.
 pub const ELR: ControllerModel = ControllerModel {
     name: "controller-elr",
@@ -200,7 +190,7 @@ pub const REASSIGN: ControllerModel = ControllerModel {
 /// The same with brokers that lose what they had.
 pub const REASSIGN_WIDE: ControllerModel = ControllerModel {
     name: "controller-reassign-wide",
-    left: Left { fences: 2, losses: 1, ..REASSIGN.left },
+    left: Left { losses: 1, ..REASSIGN.left },
     reaches: &[Happened::Reassigned, Happened::Cancelled, Happened::ElectedFromElr, Happened::Lost],
     ..REASSIGN
 };
@@ -331,7 +321,6 @@ pub fn configurations() -> Vec<Configuration> {
         configuration!(FAILOVER, Tier::Quick),
         configuration!(TOPICS, Tier::Quick),
         configuration!(LIVENESS, Tier::Quick),
-        configuration!(LIFE_WIDE, Tier::Full),
         configuration!(ELR_WIDE, Tier::Full),
         configuration!(REASSIGN_WIDE, Tier::Full),
         configuration!(FAILOVER_WIDE, Tier::Full),

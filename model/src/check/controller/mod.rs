@@ -32,7 +32,7 @@ mod state;
 mod tell;
 
 pub use config::{
-    ControllerModel, ELR, ELR_WIDE, FAILOVER, FAILOVER_WIDE, LIFE, LIFE_WIDE, LIVENESS, REASSIGN,
+    ControllerModel, ELR, ELR_WIDE, FAILOVER, FAILOVER_WIDE, LIFE, LIVENESS, REASSIGN,
     REASSIGN_WIDE, TOPICS, configurations,
 };
 pub use hunts::mutations;
