@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kraft_model::metadata::{Image, Request, Response};
+use kraft_model::metadata::{Broker, Image, Request, Response};
 use kraft_model::replica::Acks;
 use kraft_model::{ClusterId, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 
@@ -23,6 +23,9 @@ pub trait Backend: Clone + 'static {
     /// Resolves once [`Backend::image`] ends after `seen`, so that a handler can wait until this
     /// broker has what it asked the controller for.
     fn image_changed(&self, seen: Offset) -> impl Future<Output = ()>;
+
+    /// Whether clients are told of this broker ([`super::LatelyFenced`]).
+    fn lists(&self, broker: &Broker) -> bool;
 
     fn cluster_id(&self) -> ClusterId;
 

@@ -2,10 +2,10 @@
 //! from the active controller.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kraft_model::limits::PRODUCER_ID_BLOCK;
-use kraft_model::metadata::{Image, Request, Response};
+use kraft_model::metadata::{Broker, Image, Request, Response};
 use kraft_model::replica::Acks;
 use kraft_model::{
     BrokerEpoch, ClusterId, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition,
@@ -16,7 +16,8 @@ use crate::actor::controller_client::ControllerClient;
 use crate::actor::shard::Partitions;
 use crate::config::NodeConfig;
 use crate::kafka::{
-    Backend, FetchSpec, FetchedItem, ListOffset, ListedOffset, LogDirInfo, ProduceItem, Produced,
+    Backend, FetchSpec, FetchedItem, LatelyFenced, ListOffset, ListedOffset, LogDirInfo,
+    ProduceItem, Produced,
 };
 use crate::peer::QuorumView;
 
@@ -29,6 +30,7 @@ pub struct BrokerBackend {
     pub config: Arc<NodeConfig>,
     pub cluster: ClusterId,
     pub image: watch::Receiver<Arc<Image>>,
+    pub lately_fenced: LatelyFenced,
     pub leader: watch::Receiver<Option<NodeId>>,
     pub broker_epoch: watch::Receiver<BrokerEpoch>,
     pub partitions: Partitions,
@@ -49,6 +51,10 @@ impl Backend for BrokerBackend {
         let mut image = self.image.clone();
         // The sender lives as long as the process.
         let _ = image.wait_for(|image| image.end > seen).await;
+    }
+
+    fn lists(&self, broker: &Broker) -> bool {
+        self.lately_fenced.lists(broker, Instant::now())
     }
 
     fn cluster_id(&self) -> ClusterId {

@@ -28,6 +28,8 @@ use tokio::sync::Notify;
 pub const NODE: NodeId = NodeId(1);
 /// A broker that is registered and fenced.
 pub const FENCED: NodeId = NodeId(2);
+/// A broker that was fenced a short while ago.
+pub const LATELY_FENCED: NodeId = NodeId(3);
 pub const LISTENER: &str = "PLAINTEXT";
 
 #[derive(Clone)]
@@ -65,7 +67,7 @@ impl FakeBackend {
         let dir = std::env::temp_dir();
         let config = NodeConfig::on_loopback(NODE, &dir, settings).expect("a legal configuration");
         let mut image = Image { end: Offset(1), ..Image::default() };
-        for (id, fenced) in [(NODE, false), (FENCED, true)] {
+        for (id, fenced) in [(NODE, false), (FENCED, true), (LATELY_FENCED, true)] {
             image.brokers.insert(id, Arc::new(broker(id, fenced)));
         }
         image.features.insert("metadata.version".to_owned(), 25);
@@ -284,6 +286,10 @@ impl Backend for FakeBackend {
             }
             changed.await;
         }
+    }
+
+    fn lists(&self, broker: &Broker) -> bool {
+        !broker.fenced || broker.id == LATELY_FENCED
     }
 
     fn cluster_id(&self) -> ClusterId {
