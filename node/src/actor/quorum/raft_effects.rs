@@ -21,6 +21,8 @@ pub enum TimerKey {
     Announce,
     Retry,
     VoterChange,
+    Find,
+    Endpoints,
     Hold(NodeId),
 }
 
@@ -67,15 +69,20 @@ impl QuorumActor {
             Effect::LeaderKnown { leader, epoch } => {
                 info!(leader = ?leader, %epoch, "leader of the quorum");
                 self.listener.controller(leader, epoch);
+                self.find_voters(context);
+                self.keep_endpoints_true(context);
             }
             Effect::Lead { epoch, start } => self.lead(epoch, start),
             Effect::LostLeadership { epoch } => {
                 info!(%epoch, "leads the quorum no longer");
                 self.work.push_back(Work::Controller(metadata::Event::LostLeadership));
             }
-            // Nobody can ask this shell for a voter change yet.
-            Effect::VotersKnown | Effect::VotersAnswered { .. } => {}
-            Effect::Committed(end) => self.replay_committed(end, context),
+            Effect::VotersKnown => self.voters_known(context),
+            Effect::VotersAnswered { id, result } => self.voters_answered(id, result),
+            Effect::Committed(end) => {
+                self.replay_committed(end, context);
+                self.forget_removed();
+            }
             Effect::StoreSnapshotChunk { snapshot, position, bytes, last } => {
                 self.store_snapshot_chunk(snapshot, position, &bytes, last, context);
             }
@@ -172,7 +179,7 @@ impl QuorumActor {
         context: &mut Context<Self>,
     ) {
         self.up.insert(link, peer);
-        if self.is_voter(peer) {
+        if self.is_controller(peer) {
             self.run(Work::Quorum(Event::Connected(peer)), context);
         }
         let event = metadata::Event::Connected { broker: peer, incarnation };
@@ -185,7 +192,7 @@ impl QuorumActor {
         if self.is_up(peer) {
             return;
         }
-        if self.is_voter(peer) {
+        if self.is_controller(peer) {
             self.run(Work::Quorum(Event::Disconnected(peer)), context);
         }
         self.run(Work::Controller(metadata::Event::Disconnected { broker: peer }), context);
@@ -203,7 +210,7 @@ impl QuorumActor {
         context: &mut Context<Self>,
     ) {
         warn!(%peer, %incarnation, "the process is gone: its port refuses connections");
-        if self.is_voter(peer) {
+        if self.is_controller(peer) {
             self.run(Work::Quorum(Event::PeerGone(peer)), context);
             // The evidence is of the process that ended; its successor's link may be up already.
             if self.is_up(peer) {
@@ -212,9 +219,5 @@ impl QuorumActor {
         }
         let event = metadata::Event::PeerGone { broker: peer, incarnation };
         self.run(Work::Controller(event), context);
-    }
-
-    pub(super) fn is_voter(&self, node: NodeId) -> bool {
-        self.config.voters.iter().any(|voter| voter.id == node)
     }
 }
