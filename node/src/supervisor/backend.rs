@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kraft_model::limits::PRODUCER_ID_BLOCK;
 use kraft_model::metadata::{Broker, Image, Request, Response};
+use kraft_model::raft::{VoterChange, VoterChangeError};
 use kraft_model::replica::Acks;
 use kraft_model::{
     BrokerEpoch, ClusterId, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition,
@@ -20,6 +21,7 @@ use crate::kafka::{
     ProduceItem, Produced,
 };
 use crate::peer::QuorumView;
+use crate::storage::VoterEndpoint;
 
 /// How long a client's question about the quorum or for a producer id may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -128,6 +130,15 @@ impl Backend for BrokerBackend {
 
     async fn quorum(&self) -> Result<QuorumView, ErrorCode> {
         self.controller.describe(PATIENCE).await.ok_or(ErrorCode::RequestTimedOut)
+    }
+
+    async fn change_voters(
+        &self,
+        change: VoterChange,
+        endpoints: Vec<VoterEndpoint>,
+        timeout: Duration,
+    ) -> Result<(), VoterChangeError> {
+        self.controller.change_voters(change, endpoints, timeout).await
     }
 
     async fn log_dirs(&self) -> Vec<LogDirInfo> {

@@ -12,6 +12,7 @@ use kraft_model::metadata::{
     Broker, ConfigOp, Endpoint, Image, NewTopic, Partition, Refusal, Request, ResourceKind,
     Response, SecurityProtocol, Topic, TopicCreated, TopicRef,
 };
+use kraft_model::raft::{VoterChange, VoterChangeError};
 use kraft_model::replica::Acks;
 use kraft_model::{
     BrokerEpoch, ClusterId, EpochEnd, ErrorCode, Incarnation, LeaderEpoch, NodeId, Offset, TopicId,
@@ -23,6 +24,7 @@ use kraft_node::kafka::{
     Produced,
 };
 use kraft_node::peer::{QuorumView, VoterView};
+use kraft_node::storage::VoterEndpoint;
 use tokio::sync::Notify;
 
 pub const NODE: NodeId = NodeId(1);
@@ -395,6 +397,18 @@ impl Backend for FakeBackend {
         Ok(state.next_producer)
     }
 
+    async fn change_voters(
+        &self,
+        change: VoterChange,
+        _: Vec<VoterEndpoint>,
+        _: Duration,
+    ) -> Result<(), VoterChangeError> {
+        match change {
+            VoterChange::Add(key) if key.id == NodeId(3000) => Err(VoterChangeError::Duplicate),
+            _ => Ok(()),
+        }
+    }
+
     async fn quorum(&self) -> Result<QuorumView, ErrorCode> {
         let voter = VoterView {
             id: NodeId(3000),
@@ -402,6 +416,8 @@ impl Backend for FakeBackend {
             end: Offset(12),
             last_fetch_ms: 1,
             last_caught_up_ms: 2,
+            controller: true,
+            endpoints: Vec::new(),
         };
         Ok(QuorumView {
             leader: Some(NodeId(3000)),
