@@ -46,11 +46,14 @@ Reassigning(p) == p.adding \cup p.removing # {}
 (* P7, L2: the one effective min.insync.replicas of controller and broker.    *)
 EffectiveMinIsr(replicaCount) == Smaller(Larger(MinIsr, 1), Larger(replicaCount, 1))
 
-(* Mutated, the controller takes another figure, as Kafka does: it is what    *)
-(* lets a removed replica stay in the ELR of a partition with fewer replicas. *)
+(* Mutated, the controller takes the replica count of another partition, as   *)
+(* Kafka does: of one with a single replica, or of one with at least as many  *)
+(* as configured. The latter is what lets a removed replica stay in the ELR   *)
+(* of a partition that has fewer replicas now.                                *)
 ControllerMinIsr(p) ==
-    IF Holds("two-min-isrs") /\ Holds("elr-outside-replicas")
-    THEN EffectiveMinIsr(Len(p.replicas)) ELSE Larger(MinIsr, 1)
+    IF ~Holds("two-min-isrs") THEN 1
+    ELSE IF ~Holds("elr-outside-replicas") THEN Larger(MinIsr, 1)
+    ELSE EffectiveMinIsr(Len(p.replicas))
 
 (****************************** what happened ********************************)
 
@@ -227,6 +230,13 @@ MayCancel(p) == Reassigning(p) /\ MayDrop(p, p.adding)
 
 (* Whoever an election may choose without losing anything (P5).               *)
 ElectableSet(p) == IF p.isr = {} THEN p.elr ELSE p.isr
+
+(* P6: while the ISR is too small, who has left it is kept, unless it lost     *)
+(* something or is no replica any more.                                       *)
+ElrKept(before, p, lossy) ==
+    Cardinality(p.isr) < EffectiveMinIsr(Len(p.replicas)) =>
+        ((before.isr \cup before.elr) \cap Range(p.replicas)) \ lossy
+            \subseteq p.isr \cup p.elr
 
 SoundPartition(p) ==
     /\ p.isr \subseteq Range(p.replicas)

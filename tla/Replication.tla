@@ -586,10 +586,6 @@ IsrIsActive == partition.isr \subseteq Active
 
 PartitionIsSound == SoundPartition(partition)
 
-Invariants ==
-    /\ AcknowledgedIsElectable /\ ShownIsElectable /\ ConsumersAgree
-    /\ LogsAgree /\ IsrIsActive /\ PartitionIsSound
-
 (* A leader's high watermark does not fall in its epoch.                      *)
 HighWatermarkStands ==
     [][\A b \in Brokers :

@@ -59,14 +59,16 @@ def run(module, config, *options, timeout=3600, workers=1, directory=TLA):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()
     try:
-        done = subprocess.run([str(part) for part in command], cwd=directory, timeout=timeout, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output = subprocess.run([str(part) for part in command], cwd=directory, timeout=timeout, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+    except subprocess.TimeoutExpired as late:
+        output = (late.stdout or b"").decode() + f"\nError: not finished after {timeout} s"
     finally:
         shutil.rmtree(meta, ignore_errors=True)
     wall = time.monotonic() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return read(done.stdout, wall, cpu)
+    return read(output, wall, cpu)
 
 
 def read(output, wall, cpu):
@@ -85,6 +87,8 @@ def read(output, wall, cpu):
     elif "Error:" in output or not counts:
         at = output.find("Error:")
         result.error = output[at if at >= 0 else -2000:][:2000]
+        progress = re.findall(r"([\d,]+) distinct states found", output)
+        result.distinct = int(progress[-1].replace(",", "")) if progress else 0
     return result
 
 
