@@ -471,8 +471,8 @@ Unfence(b) ==
 
 (* The process ends, and its connections with it. An AlterPartition that has  *)
 (* left may still arrive.                                                     *)
-GoDown(b, how, kept) ==
-    LET down == [Fresh(SubSeq(broker[b].log, 1, kept), kept, broker[b].hw)
+GoDown(b, how, kept, flushed) ==
+    LET down == [Fresh(SubSeq(broker[b].log, 1, kept), flushed, broker[b].hw)
                     EXCEPT !.process = how]
         cut  == [f \in Brokers |-> [l \in Brokers |->
                     IF b \in {f, l} THEN NoFetch ELSE fetches[f][l]]]
@@ -480,13 +480,14 @@ GoDown(b, how, kept) ==
        /\ UNCHANGED <<partition, registration>>
        /\ Step(b, down, [alters EXCEPT ![b] = IF @.kind = "answered" THEN NoAlter ELSE @], cut)
 
-(* In order: its log is whole and on disk, and its registration will say so.  *)
-Stop(b) == Spend("cleanStops") /\ GoDown(b, "stopped", End(broker[b]))
+(* In order, or killed while the machine stays up: its log is whole, flushed  *)
+(* or not, and its registration will say so.                                  *)
+Stop(b) == Spend("cleanStops") /\ GoDown(b, "stopped", End(broker[b]), broker[b].flushed)
 
 (* Power fails: any part of what was not flushed may be on disk all the same. *)
 Crash(b) ==
     /\ Spend("lossyStops")
-    /\ \E kept \in broker[b].flushed..End(broker[b]) : GoDown(b, "crashed", kept)
+    /\ \E kept \in broker[b].flushed..End(broker[b]) : GoDown(b, "crashed", kept, kept)
 
 (* B1, L6: a new incarnation registers, fenced, and acts on no metadata that  *)
 (* are older than that.                                                       *)
