@@ -134,12 +134,13 @@ Fence(b) ==
        /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete>>
 
 (* B2, wants to stop and leads: controlled shutdown. The flag, then leaders   *)
-(* move and the ISR shrinks; again as long as there is anything to do.        *)
-BeginShutdown(b) ==
+(* move and the ISR shrinks; again as long as there is anything to do. (It    *)
+(* may lead other partitions than this one.)                                  *)
+BeginShutdown(b, leadsMore) ==
     LET r == Latest.registration[b]
         moves == b \in Latest.partition.isr
     IN /\ Heard(b) /\ process[b].stopping /\ ~r.fenced
-       /\ IF r.stopping THEN moves ELSE Latest.partition.leader = b
+       /\ IF r.stopping THEN moves ELSE leadsMore \/ Latest.partition.leader = b
        /\ Write(Leaving(b), Registered(b, [r EXCEPT !.stopping = TRUE]))
        /\ shutdownAt' = [shutdownAt EXCEPT ![b] = Len(log) + 1]
        /\ UNCHANGED <<committed, seen, process, alters, complete, left>>
@@ -224,15 +225,18 @@ FailOver ==
 
 (* A broker replays what is committed. L3: another partition epoch closes the *)
 (* leader's question. Who is no replica any more deletes its log.             *)
-Replay(b) ==
+ReplayTo(b, upTo) ==
     LET before == View(b).partition
-        after  == Committed.partition
-    IN /\ process[b].up /\ seen[b] < committed
-       /\ seen' = [seen EXCEPT ![b] = committed]
+        after  == log[upTo].partition
+    IN /\ process[b].up /\ seen[b] < upTo /\ upTo <= committed
+       /\ seen' = [seen EXCEPT ![b] = upTo]
        /\ alters' = IF before.partitionEpoch = after.partitionEpoch THEN alters
                     ELSE [alters EXCEPT ![b] = NoAlter]
        /\ complete' = IF b \in Range(after.replicas) THEN complete ELSE complete \ {b}
        /\ UNCHANGED <<log, committed, process, shutdownAt, left>>
+
+(* To have replayed less is to have replayed it earlier and done nothing since. *)
+Replay(b) == ReplayTo(b, committed)
 
 (********************************** records **********************************)
 
@@ -340,7 +344,7 @@ Next ==
     \/ \E target \in Targets : Reassign(target)
     \/ \E b \in Brokers :
         \/ Register(b) \/ Unregister(b) \/ Unfence(b) \/ Fence(b)
-        \/ BeginShutdown(b) \/ FinishShutdown(b)
+        \/ BeginShutdown(b, FALSE) \/ FinishShutdown(b)
         \/ Decide(b) \/ Refuse(b) \/ Replay(b) \/ Acknowledge(b)
         \/ WantStop(b) \/ Exit(b) \/ Crash(b) \/ Start(b)
         \/ \E other \in Brokers :
@@ -352,7 +356,7 @@ Fairness ==
     /\ WF_vars(Commit)
     /\ \A b \in Brokers :
         /\ WF_vars(Register(b)) /\ WF_vars(Unfence(b)) /\ WF_vars(Replay(b))
-        /\ WF_vars(BeginShutdown(b)) /\ WF_vars(FinishShutdown(b)) /\ WF_vars(Exit(b))
+        /\ WF_vars(BeginShutdown(b, FALSE)) /\ WF_vars(FinishShutdown(b)) /\ WF_vars(Exit(b))
         /\ WF_vars(Start(b)) /\ SF_vars(Decide(b)) /\ WF_vars(Refuse(b))
         /\ \A f \in Brokers : SF_vars(AskToJoin(b, f)) /\ SF_vars(CatchUp(f, b))
 

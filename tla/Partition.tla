@@ -229,7 +229,7 @@ MayCancel(p) == Reassigning(p) /\ MayDrop(p, p.adding)
 (***************************** what must hold ********************************)
 
 (* Whoever an election may choose without losing anything (P5).               *)
-ElectableSet(p) == IF p.isr = {} THEN p.elr ELSE p.isr
+ElectableSet(p) == (IF p.isr = {} THEN p.elr ELSE p.isr) \cap Range(p.replicas)
 
 (* P6: while the ISR is too small, who has left it is kept, unless it lost     *)
 (* something or is no replica any more.                                       *)

@@ -9,8 +9,9 @@
 
 A cfg file is named after its module, `MODULE-what-is-in-it.cfg`, and begins with comments that say what is
 expected (`\\* expect: holds`) and when it runs (`\\* tier: quick`, under two minutes, or `full`). A file
-mutations*.toml has a table for each mutation: the cfg file that it starts from, the constants that differ, and the
-property that must be violated, or "survives". Exit code 1 if anything came out otherwise.
+mutations*.toml has a table for each mutation: the cfg file that it starts from, the constants that differ, the
+only invariants to look at if an earlier one would be in the way, and the property that must be violated, or
+"survives". Exit code 1 if anything came out otherwise.
 """
 
 import argparse
@@ -69,7 +70,7 @@ def run_configs(configs, record, timeout):
 
 
 def mutations():
-    """By file: name -> [config, constants, expect]."""
+    """By file: name -> config, constants, invariants, expect."""
     return {path: tomllib.loads(path.read_text()) for path in sorted(tlc.TLA.glob("mutations*.toml"))}
 
 
@@ -98,7 +99,8 @@ def mutate(name, aim, timeout):
     config = tlc.TLA / aim["config"]
     with tempfile.TemporaryDirectory(prefix="tla-") as directory:
         target = pathlib.Path(directory) / f"{name}.cfg"
-        tlc.with_constants(config, {"Mutation": f'"{name}"'} | aim.get("constants", {}), target)
+        tlc.with_constants(config, {"Mutation": f'"{name}"'} | aim.get("constants", {}), target,
+                           aim.get("invariants"))
         return tlc.run(module_of(config), target, timeout=timeout)
 
 

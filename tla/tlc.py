@@ -100,11 +100,13 @@ def constants(config):
 
 
 def with_constants(config, changes, target, invariants=None):
-    """Writes `config` to `target` with other constants, and other invariants if they are named."""
+    """Writes `config` to `target` with other constants, and only these invariants if they are named."""
     text = pathlib.Path(config).read_text()
     for name, value in changes.items():
         text, found = re.subn(rf"^(\s*{name}\s*(?:=|<-)\s*)\S+\s*$", lambda m: m.group(1) + value, text, flags=re.M)
         if not found:
             raise SystemExit(f"{config} has no constant {name}")
+    if invariants:
+        text = re.sub(r"^(INVARIANTS|PROPERTIES).*$", "", text, flags=re.M) + f"INVARIANTS {invariants}\n"
     pathlib.Path(target).write_text(text)
     return target
