@@ -4,24 +4,27 @@
 //!         replica Appends=1 MaxLeaderEpoch=1 Fences=1 [--dump]
 //!
 //! Bounds are the constants of the specification; those that are not named are 0 or FALSE. Prints
-//! one line `states N projections N depth N seconds S`; with `--dump`, before it, each projection
-//! as TLC's `-dump` writes states.
+//! one line `states N projections N depth N`; with `--dump`, before it, each projection as TLC's
+//! `-dump` writes states. With `--check` nothing is counted: the model is checked as `kraft check`
+//! does it, to see how long that takes.
 
 use std::collections::BTreeMap;
 
 use kraft_model::LeaderEpoch;
 use kraft_model::check::replica::{Left, PAGE_CACHE, ReplicaModel};
-use kraft_model::check::{Projected, Value, count};
+use kraft_model::check::{Projected, Value, count, explore};
 
-const USAGE: &str = "usage: count MODEL CONSTANT=VALUE... [--dump]; the one model is replica";
+const USAGE: &str =
+    "usage: count MODEL CONSTANT=VALUE... [--dump|--check]; the one model is replica";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let dumps = arguments.iter().any(|argument| argument == "--dump");
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let constants = arguments.iter().filter_map(|argument| argument.split_once('='));
     let constants: BTreeMap<&str, &str> = constants.collect();
     match arguments.first().map(String::as_str) {
-        Some("replica") => print(&replica(&constants), dumps),
+        Some("replica") if has("--check") => check(&replica(&constants)),
+        Some("replica") => print(&replica(&constants), has("--dump")),
         _ => {
             eprintln!("{USAGE}");
             std::process::exit(2);
@@ -36,10 +39,12 @@ fn print(model: &impl Projected, dumps: bool) {
             println!();
         }
     });
-    println!(
-        "states {} projections {} depth {} seconds {:.2}",
-        count.states, count.projections, count.depth, count.seconds
-    );
+    println!("states {} projections {} depth {}", count.states, count.projections, count.depth);
+}
+
+fn check(model: &impl Projected) {
+    let outcome = explore(model);
+    println!("states {} complete {}", outcome.unique_states, u8::from(outcome.complete));
 }
 
 /// The constants of `tla/MCReplication.tla`.

@@ -8,7 +8,6 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Instant;
 
 use super::fingerprints::Fingerprints;
 use super::{Checked, Value};
@@ -28,16 +27,14 @@ pub struct Count {
     pub projections: usize,
     /// States on the longest of the shortest ways to a projection, as TLC counts depth.
     pub depth: usize,
-    pub seconds: f64,
 }
 
 /// Visits every state of `model`, level by level, and counts its projections. Each is told to
 /// `meet` when it is first seen.
 pub fn count<M: Projected>(model: &M, mut meet: impl FnMut(&[(&'static str, Value)])) -> Count {
-    let began = Instant::now();
     let mut seen = Fingerprints::new();
     let mut projections = HashSet::new();
-    let mut count = Count { states: 0, projections: 0, depth: 0, seconds: 0.0 };
+    let mut count = Count { states: 0, projections: 0, depth: 0 };
     let mut level = model.init_states();
     level.iter().for_each(|state| {
         seen.insert(fingerprint(state, 0));
@@ -56,7 +53,6 @@ pub fn count<M: Projected>(model: &M, mut meet: impl FnMut(&[(&'static str, Valu
         level = successors(model, &level, &mut seen);
     }
     count.projections = projections.len();
-    count.seconds = began.elapsed().as_secs_f64();
     count
 }
 
