@@ -9,6 +9,7 @@
 //! owns everything that can go wrong around it. [`models`] lists the configurations that must
 //! hold, [`mutations`] for every guard the configuration that must notice when it is gone.
 
+mod count;
 mod explore;
 mod explorer;
 mod fingerprints;
@@ -17,12 +18,15 @@ pub mod quorum;
 pub mod replica;
 mod search;
 mod story;
+mod value;
 
+pub use count::{Count, Projected, count};
 pub use explore::{Budget, Outcome, explore, explore_within};
 pub use explorer::serve;
 pub use gauge::Gauge;
 pub use search::{counterexample, counterexample_within, hunt_within};
 pub use story::{Step, Story};
+pub use value::Value;
 
 use std::fmt::Debug;
 use std::hash::Hash;

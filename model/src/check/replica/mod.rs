@@ -15,6 +15,7 @@
 mod act;
 mod config;
 mod list;
+mod projection;
 mod shared;
 mod state;
 mod tell;
