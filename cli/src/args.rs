@@ -91,6 +91,12 @@ mod tests {
             "kill 4 --stay-down",
             "node --config f --set a=b",
             "storage format --cluster-id TWtVM09FVkJOVGN3TlRKRQ --config f",
+            "storage format -t TWtVM09FVkJOVGN3TlRKRQ -c f --standalone",
+            "storage format -t TWtVM09FVkJOVGN3TlRKRQ -c f --no-initial-controllers",
+            "storage format -t TWtVM09FVkJOVGN3TlRKRQ -c f --initial-controllers \
+             1@h:1:TWtVM09FVkJOVGN3TlRKRQ,2@h:2:TWtVM09FVkJOVGN3TlRKRQ",
+            "quorum add-voter 4 --bootstrap-controller 127.0.0.1:19092 --output json",
+            "quorum remove-voter 4 --directory-id TWtVM09FVkJOVGN3TlRKRQ --bootstrap h:1",
             "storage random-uuid",
             "topics create t --partitions 3 --replication-factor 3 --config retention.ms=1",
             "topics list --bootstrap 127.0.0.1:9092 --output json",
@@ -119,6 +125,9 @@ mod tests {
             "produce t --acks maybe",
             "topics list --bootstrap-server nonsense",
             "topics list --bootstrap-server host:0",
+            "storage format -t TWtVM09FVkJOVGN3TlRKRQ -c f --standalone --no-initial-controllers",
+            "storage format -t TWtVM09FVkJOVGN3TlRKRQ -c f --initial-controllers 1@h:1",
+            "quorum add-voter",
             "quorum status --bootstrap-controller a:1 --bootstrap-server b:1",
         ];
         for form in forms {

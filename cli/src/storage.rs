@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kraft_model::NodeId;
-use kraft_node::storage::{MetaProperties, StorageError, format_as, read_meta};
+use kraft_node::storage::{MetaProperties, StorageError, VoterNode, format_voter, read_meta};
 use serde::Serialize;
 
 use crate::report::Failure;
@@ -16,14 +16,16 @@ pub struct Identity {
 }
 
 /// Writes `meta.properties` into `dir`, durably. A directory that holds anything is refused.
-pub fn format(dir: &Path, identity: &Identity) -> Result<(), Failure> {
+/// `voters` are the first ones of a dynamic quorum, if the metadata log will be here and begins
+/// with them.
+pub fn format(dir: &Path, identity: &Identity, voters: &[VoterNode]) -> Result<(), Failure> {
     let failed = || Failure::new(format!("cannot format '{}'", dir.display()));
     let properties = MetaProperties {
         cluster: identity.cluster_id.parse().map_err(|error| failed().because(error))?,
         node: NodeId(identity.node_id),
         directory: identity.directory_id.parse().map_err(|error| failed().because(error))?,
     };
-    format_as(dir, properties).map(drop).map_err(|error| failed().because(error))
+    format_voter(dir, properties, voters).map(drop).map_err(|error| failed().because(error))
 }
 
 /// `None` if `dir` is not formatted.
@@ -51,9 +53,9 @@ mod tests {
             node_id: 2,
             directory_id: crate::ids::random_id(),
         };
-        format(dir.path(), &identity).expect("it is empty");
+        format(dir.path(), &identity, &[]).expect("it is empty");
         assert_eq!(read(dir.path()).expect("it is readable"), Some(identity.clone()));
-        let again = format(dir.path(), &identity).expect_err("it is formatted");
+        let again = format(dir.path(), &identity, &[]).expect_err("it is formatted");
         assert!(again.to_string().contains("TWtVM09FVkJOVGN3TlRKRQ"), "{again}");
     }
 }

@@ -11,7 +11,7 @@ use kraft_model::metadata::{
     PartitionRecord, Record, Refusal, RegisterBroker, RegisterController, Request, ResourceKind,
     Response, SecurityProtocol, TopicCreated,
 };
-use kraft_model::raft::{self, SnapshotId, Vote};
+use kraft_model::raft::{self, SnapshotId, Vote, VoterChange, VoterChangeError};
 use kraft_model::replica::{FetchOutcome, FetchPosition};
 use kraft_model::{
     BrokerEpoch, DirectoryId, Epoch, EpochEnd, ErrorCode, Incarnation, LeaderEpoch, NodeId, Offset,
@@ -22,7 +22,7 @@ use kraft_node::peer::{
     FetchedPartition, Message, PartitionFetch, QuorumView, ReplicaFetch, ReplicaFetched, VoterView,
     decode_frame, encode_message,
 };
-use kraft_node::storage::Records;
+use kraft_node::storage::{Records, VoterEndpoint};
 
 fn nodes(ids: &[i32]) -> Nodes {
     ids.iter().map(|&id| NodeId(id)).collect()
@@ -234,12 +234,17 @@ fn messages() -> Vec<(String, Message)> {
         ("orders".to_owned(), Ok(created)),
         ("orders".to_owned(), Err(refusal)),
     ]);
+    let name = "CONTROLLER".to_owned();
+    let endpoint = VoterEndpoint { name, host: "127.0.0.1".to_owned(), port: 9093 };
+    let add = VoterChange::Add(ReplicaKey { id: NodeId(4), directory: DirectoryId(4) });
     let voter = VoterView {
         id: NodeId(1),
         directory: DirectoryId(1),
         end: Offset(8),
         last_fetch_ms: -1,
         last_caught_up_ms: 1_700_000_000_000,
+        controller: true,
+        endpoints: vec![endpoint.clone()],
     };
     let view = QuorumView { leader: Some(NodeId(1)), voters: vec![voter], ..QuorumView::default() };
     let others = [
@@ -249,6 +254,11 @@ fn messages() -> Vec<(String, Message)> {
         ("replica-fetched", Message::ReplicaFetched(fetched)),
         ("describe-quorum", Message::DescribeQuorum { id: 7 }),
         ("quorum-described", Message::QuorumDescribed { id: 7, view }),
+        ("change-voters", Message::ChangeVoters { id: 8, change: add, endpoints: vec![endpoint] }),
+        (
+            "voters-changed",
+            Message::VotersChanged { id: 8, result: Err(VoterChangeError::Lagging) },
+        ),
         ("ping", Message::Ping),
         ("pong", Message::Pong),
     ];

@@ -56,17 +56,25 @@ pub struct Layout {
     pub brokers: i32,
     /// Nodes that are both; used instead of the two above if not 0.
     pub combined: i32,
+    /// Controllers that are formatted to join later, behind all others. Their quorum and that of
+    /// `controllers` is a dynamic one.
+    pub spares: Option<i32>,
     /// Settings for every node.
     pub settings: Vec<(String, String)>,
 }
 
 impl Layout {
     pub fn split(controllers: i32, brokers: i32) -> Layout {
-        Layout { controllers, brokers, combined: 0, settings: Vec::new() }
+        Layout { controllers, brokers, combined: 0, spares: None, settings: Vec::new() }
     }
 
     pub fn combined(nodes: i32) -> Layout {
-        Layout { controllers: 0, brokers: 0, combined: nodes, settings: Vec::new() }
+        Layout { combined: nodes, ..Layout::split(0, 0) }
+    }
+
+    /// A dynamic quorum, with controllers that can join it.
+    pub fn dynamic(controllers: i32, brokers: i32, spares: i32) -> Layout {
+        Layout { spares: Some(spares), ..Layout::split(controllers, brokers) }
     }
 
     #[must_use]
@@ -81,7 +89,13 @@ impl Layout {
         }
         let controllers = (1..=self.controllers).map(|id| (id, true, false));
         let brokers = (1..=self.brokers).map(|id| (self.controllers + id, false, true));
-        controllers.chain(brokers).collect()
+        let first_spare = self.controllers + self.brokers + 1;
+        let spares = first_spare..first_spare + self.spares.unwrap_or(0);
+        controllers.chain(brokers).chain(spares.map(|id| (id, true, false))).collect()
+    }
+
+    fn is_spare(&self, id: i32) -> bool {
+        self.spares.is_some() && id > self.controllers + self.brokers
     }
 }
 
@@ -115,10 +129,11 @@ pub fn free_ports(count: usize) -> Vec<u16> {
 }
 
 impl Cluster {
-    /// Formats and starts a cluster, and waits until every broker serves clients.
+    /// Formats and starts a cluster, spares aside, and waits until every broker serves clients.
     pub fn start(layout: &Layout) -> Cluster {
         let mut cluster = Cluster::format(layout);
-        let ids: Vec<i32> = cluster.nodes.keys().copied().collect();
+        let all = cluster.nodes.keys().copied();
+        let ids: Vec<i32> = all.filter(|&id| !layout.is_spare(id)).collect();
         ids.iter().for_each(|id| cluster.node_mut(*id).start());
         cluster.wait_until_ready();
         cluster
@@ -145,14 +160,33 @@ impl Cluster {
             fs::create_dir_all(&node.dir).expect("a node's directory");
             nodes.insert(id, node);
         }
-        let voters: Vec<String> = nodes
-            .values()
-            .filter(|node| node.is_controller)
-            .map(|node| format!("{}@127.0.0.1:{}", node.id, node.controller_port))
-            .collect();
+        let voters: Vec<&Node> =
+            nodes.values().filter(|node| node.is_controller && !layout.is_spare(node.id)).collect();
+        let join = |words: Vec<String>| words.join(",");
+        let quorum = match layout.spares {
+            None => {
+                let voter = |node: &&Node| format!("{}@{}", node.id, node.controller_address());
+                format!("voters={}", join(voters.iter().map(voter).collect()))
+            }
+            Some(_) => {
+                let server = |node: &&Node| node.controller_address().to_string();
+                format!("bootstrap.servers={}", join(voters.iter().map(server).collect()))
+            }
+        };
+        let first =
+            |node: &&Node| format!("{}@{}:{}", node.id, node.controller_address(), random_uuid());
+        let first = layout.spares.map(|_| join(voters.iter().map(first).collect()));
         for node in nodes.values() {
-            node.write_config(&voters.join(","), &layout.settings);
-            node.format(&cluster_id);
+            node.write_config(&quorum, &layout.settings);
+            match &first {
+                Some(_) if layout.is_spare(node.id) => {
+                    node.format(&cluster_id, &["--no-initial-controllers"]);
+                }
+                Some(first) if node.is_controller => {
+                    node.format(&cluster_id, &["--initial-controllers", first]);
+                }
+                _ => node.format(&cluster_id, &[]),
+            }
         }
         Cluster { dir, cluster_id, nodes }
     }
@@ -268,7 +302,7 @@ impl Node {
         self.dir.join("data")
     }
 
-    fn write_config(&self, voters: &str, settings: &[(String, String)]) {
+    fn write_config(&self, quorum: &str, settings: &[(String, String)]) {
         let mut roles = Vec::new();
         let mut listeners = Vec::new();
         if self.is_broker {
@@ -281,7 +315,7 @@ impl Node {
         }
         let mut text = format!(
             "process.roles={}\nnode.id={}\nlog.dirs={}\nlisteners={}\ncontroller.listener.names=CONTROLLER\n\
-             controller.quorum.voters={voters}\nmetrics.listener=127.0.0.1:{}\n",
+             controller.quorum.{quorum}\nmetrics.listener=127.0.0.1:{}\n",
             roles.join(","),
             self.id,
             self.data_dir().display(),
@@ -294,10 +328,18 @@ impl Node {
         fs::write(self.config_path(), text).expect("a node's configuration");
     }
 
-    fn format(&self, cluster_id: &str) {
+    /// The disk is lost, and the node gets an empty one, formatted with these flags.
+    pub fn replace_disk(&self, cluster_id: &str, flags: &[&str]) {
+        assert!(self.process.is_none(), "node {} runs", self.id);
+        fs::remove_dir_all(self.data_dir()).expect("a data directory");
+        self.format(cluster_id, flags);
+    }
+
+    fn format(&self, cluster_id: &str, flags: &[&str]) {
         let output = Command::new(binary())
             .args(["storage", "format", "--cluster-id", cluster_id, "--config"])
             .arg(self.config_path())
+            .args(flags)
             .output()
             .expect("kraft runs");
         let error = String::from_utf8_lossy(&output.stderr);

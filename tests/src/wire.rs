@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use proto_kafka::messages::metadata_response::MetadataResponseTopic;
 use proto_kafka::messages::{
     ApiKey, BrokerId, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse,
     ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest,
@@ -113,8 +114,21 @@ pub fn describe(address: SocketAddr, topic: &str) -> io::Result<Vec<Partition>> 
         .with_allow_auto_topic_creation(false);
     let response = Connection::open(address)?.call(9, &request)?;
     let found = response.topics.first().ok_or_else(|| invalid("no topic in the answer"))?;
+    Ok(partitions(found))
+}
+
+/// The partitions of all topics as the broker at `address` knows them.
+pub fn describe_all(address: SocketAddr) -> io::Result<Vec<Partition>> {
+    let request =
+        MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
+    let response = Connection::open(address)?.call(9, &request)?;
+    Ok(response.topics.iter().flat_map(partitions).collect())
+}
+
+/// A topic's partitions, in order.
+fn partitions(topic: &MetadataResponseTopic) -> Vec<Partition> {
     let ids = |ids: &[BrokerId]| ids.iter().map(|id| id.0).collect();
-    let mut partitions: Vec<Partition> = found
+    let mut partitions: Vec<Partition> = topic
         .partitions
         .iter()
         .map(|partition| Partition {
@@ -127,7 +141,7 @@ pub fn describe(address: SocketAddr, topic: &str) -> io::Result<Vec<Partition>> 
         })
         .collect();
     partitions.sort_by_key(|partition| partition.index);
-    Ok(partitions)
+    partitions
 }
 
 pub fn topic_name(name: &str) -> TopicName {
@@ -159,6 +173,26 @@ pub fn create_topic(
     let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(5_000);
     let response: CreateTopicsResponse = Connection::open(address)?.call(5, &request)?;
     response.topics.first().map(|topic| topic.error_code).ok_or_else(|| invalid("no answer"))
+}
+
+/// Creates several topics in one request; the error codes of the answer.
+pub fn create_topics(
+    address: SocketAddr,
+    names: &[String],
+    partitions: i32,
+    replication_factor: i16,
+) -> io::Result<Vec<i16>> {
+    use proto_kafka::messages::create_topics_request::CreatableTopic;
+    let topic = |name: &String| {
+        CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(replication_factor)
+    };
+    let topics = names.iter().map(topic).collect();
+    let request = CreateTopicsRequest::default().with_topics(topics).with_timeout_ms(5_000);
+    let response: CreateTopicsResponse = Connection::open(address)?.call(5, &request)?;
+    Ok(response.topics.iter().map(|topic| topic.error_code).collect())
 }
 
 /// The version in which records are produced.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kraft_model::ErrorCode;
+use kraft_model::raft::VoterChange;
+use kraft_node::storage::VoterEndpoint;
 use proto_kafka::messages::create_partitions_request::CreatePartitionsTopic;
 use proto_kafka::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use proto_kafka::messages::delete_topics_request::DeleteTopicState;
@@ -13,15 +15,17 @@ use proto_kafka::messages::incremental_alter_configs_request::{
 };
 use proto_kafka::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use proto_kafka::messages::{
-    ApiKey, BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeQuorumRequest,
-    DescribeQuorumResponse, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    ListOffsetsRequest, TopicName, describe_quorum_request,
+    AddRaftVoterRequest, ApiKey, BrokerId, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest,
+    DescribeQuorumRequest, DescribeQuorumResponse, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, ListOffsetsRequest, RemoveRaftVoterRequest, TopicName,
+    add_raft_voter_request, describe_quorum_request,
 };
 use proto_kafka::protocol::StrBytes;
 
 use super::retry::retrying;
 use super::{Client, ClientError};
+use crate::quorum::{Change, ChangeFailed};
 
 /// ListOffsets' names for the two ends of a log.
 const LATEST: i64 = -1;
@@ -271,6 +275,51 @@ impl Client {
             Ok(response)
         })
         .await
+    }
+
+    /// Has the quorum's voters changed, through a broker. Asked once: whoever asks again looks first
+    /// whether it was done.
+    pub async fn change_voters(
+        &self,
+        asked: &Change,
+        patience: Duration,
+    ) -> Result<(), ChangeFailed> {
+        let (key, add) = match asked.change {
+            VoterChange::Remove(key) => (key, false),
+            VoterChange::Add(key) | VoterChange::Update(key) => (key, true),
+        };
+        let directory = uuid::Uuid::from_u128(key.directory.0);
+        let answered = if add {
+            let listener = |at: &VoterEndpoint| {
+                add_raft_voter_request::Listener::default()
+                    .with_name(text(&at.name))
+                    .with_host(text(&at.host))
+                    .with_port(at.port)
+            };
+            let request = AddRaftVoterRequest::default()
+                .with_cluster_id(None)
+                .with_timeout_ms(i32::try_from(patience.as_millis()).unwrap_or(i32::MAX))
+                .with_voter_id(key.id.0)
+                .with_voter_directory_id(directory)
+                .with_listeners(asked.endpoints.iter().map(listener).collect());
+            let answer = self.call_any(&request).await;
+            answer.map(|answer| (ApiKey::AddRaftVoter, answer.error_code, answer.error_message))
+        } else {
+            let request = RemoveRaftVoterRequest::default()
+                .with_cluster_id(None)
+                .with_voter_id(key.id.0)
+                .with_voter_directory_id(directory);
+            let answer = self.call_any(&request).await;
+            answer.map(|answer| (ApiKey::RemoveRaftVoter, answer.error_code, answer.error_message))
+        };
+        let checked = answered
+            .and_then(|(api, code, message)| ClientError::check(api, code, message.as_deref()));
+        checked.map_err(|error| match error.code() {
+            Some(_) => {
+                ChangeFailed::Refused { retriable: error.is_retriable(), why: error.to_string() }
+            }
+            None => ChangeFailed::Unknown(error.to_string()),
+        })
     }
 
     pub async fn earliest_offsets(

@@ -30,7 +30,7 @@ mod versions;
 pub use admin::{AlterOp, ConfigEntry, NewTopic, ResourceKind, is_unknown_topic};
 pub use codec::Codec;
 pub use consumer::{Consumer, ConsumerConfig, Fetched, Start};
-pub use error::ClientError;
+pub use error::{ClientError, is_retriable_code};
 pub use metadata::{Broker, ClusterMetadata, TopicMetadata};
 pub use producer::{Acks, BatchReport, Producer, ProducerConfig};
 pub use routing::{Client, ClientOptions};

@@ -111,7 +111,8 @@ fn make_node(
         node_id: node.id,
         directory_id: node.directory_id.clone(),
     };
-    storage::format(&data, &identity)?;
+    let voters = if node.controller_port.is_some() { cluster.voters()? } else { Vec::new() };
+    storage::format(&data, &identity, &voters)?;
     let path = node.config(dir);
     let properties = properties(dir, cluster, node, settings);
     std::fs::write(&path, properties).doing(|| format!("cannot write {}", path.display()))
@@ -124,7 +125,7 @@ fn properties(dir: &Path, cluster: &Cluster, node: &Node, settings: &[(String, S
     let mut keys: Vec<(String, String)> = [
         ("process.roles", node.roles().to_owned()),
         ("node.id", node.id.to_string()),
-        ("controller.quorum.voters", cluster.voters()),
+        ("controller.quorum.bootstrap.servers", cluster.controllers().join(",")),
         ("controller.listener.names", "CONTROLLER".to_owned()),
         ("listeners", node.listeners()),
         ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
@@ -171,7 +172,12 @@ mod tests {
         let config = std::fs::read_to_string(cluster.nodes[3].config(dir.path()));
         let config = config.expect("every node has a configuration");
         assert!(config.contains("log.flush=before-ack\n"));
-        assert!(config.contains(&format!("controller.quorum.voters={}\n", cluster.voters())));
+        let controllers = cluster.controllers().join(",");
+        assert!(config.contains(&format!("controller.quorum.bootstrap.servers={controllers}\n")));
+        let bootstrap = "__cluster_metadata-0/00000000000000000000-0000000000.checkpoint";
+        let knows_voters = |node: &Node| node.data(dir.path()).join(bootstrap).exists();
+        let knowing: Vec<_> = cluster.nodes.iter().map(knows_voters).collect();
+        assert_eq!(knowing, [true, true, true, false, false], "controllers begin with the voters");
         assert!(cluster.nodes[3].data(dir.path()).join("meta.properties").exists());
     }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use kraft_model::{NodeId, ReplicaKey};
+use kraft_node::storage::{VoterEndpoint, VoterNode};
 use serde::{Deserialize, Serialize};
 
 use super::create::Shape;
@@ -120,13 +122,20 @@ impl Cluster {
         ports.map(|port| format!("127.0.0.1:{port}")).collect()
     }
 
-    /// `controller.quorum.voters`, each with its directory.
-    pub fn voters(&self) -> String {
+    /// Whom the quorum is formatted with; who votes later the quorum knows itself.
+    pub fn voters(&self) -> Result<Vec<VoterNode>, Failure> {
         let voter = |node: &Node| {
             let port = node.controller_port?;
-            Some(format!("{}@127.0.0.1:{port}:{}", node.id, node.directory_id))
+            let (name, host) = ("CONTROLLER".to_owned(), "127.0.0.1".to_owned());
+            let directory = node.directory_id.parse().map_err(|error| {
+                Failure::new("the cluster's description cannot be used").because(error)
+            });
+            Some(directory.map(|directory| VoterNode {
+                key: ReplicaKey { id: NodeId(node.id), directory },
+                endpoints: vec![VoterEndpoint { name, host, port }],
+            }))
         };
-        self.nodes.iter().filter_map(voter).collect::<Vec<_>>().join(",")
+        self.nodes.iter().filter_map(voter).collect()
     }
 }
 

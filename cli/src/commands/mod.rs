@@ -7,6 +7,7 @@ pub mod configs;
 pub mod consume;
 pub mod control;
 pub mod down;
+mod first_voters;
 pub mod log_dump;
 pub mod logs;
 pub mod produce;
@@ -15,6 +16,7 @@ pub mod status;
 pub mod storage;
 pub mod topics;
 pub mod up;
+pub mod voters;
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -1,7 +1,12 @@
 //! `kraft quorum`: the controllers, through a broker or asked themselves.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kraft_node::storage::VoterEndpoint;
 use serde::Serialize;
 
+use super::voters::{self, Door};
 use super::{Target, block_on, host_and_port};
 use crate::client::Client;
 use crate::cluster::Cluster;
@@ -9,10 +14,11 @@ use crate::output::{OutputArgs, list, or_dash, table};
 use crate::quorum::{self, Quorum, Replica, status_of, with_lags};
 use crate::report::{Context, Failure};
 
-/// Show the metadata quorum
+/// Show the metadata quorum, and change who votes in it
 ///
 /// JSON: status: {leader, leader_epoch, high_watermark, max_follower_lag, voters, observers};
-/// replicas: [{id, directory_id, log_end_offset, lag, last_fetch_ms, last_caught_up_ms, status}].
+/// replicas: [{id, directory_id, log_end_offset, lag, last_fetch_ms, last_caught_up_ms, status,
+/// endpoint}]; add-voter and remove-voter: {id, directory_id, voters: [id]}.
 /// 'leader' is null while there is none; times are milliseconds since the Unix epoch, -1 unknown.
 #[derive(Debug, clap::Args)]
 pub struct QuorumArgs {
@@ -40,6 +46,29 @@ enum QuorumCommand {
     Status,
     /// Every voter's and observer's log end and lag
     Replicas,
+    /// Let a controller vote that follows the quorum as an observer
+    ///
+    /// Format it with 'kraft storage format --no-initial-controllers', with
+    /// controller.quorum.bootstrap.servers in its configuration, and start it first.
+    AddVoter(VoterArgs),
+    /// Let a controller vote no more, also one that is gone for good
+    ///
+    /// It goes on as an observer: stop it yourself. The leader can be removed as well; it hands
+    /// over when its removal is committed.
+    RemoveVoter(VoterArgs),
+}
+
+/// Which controller.
+#[derive(Debug, clap::Args)]
+pub struct VoterArgs {
+    /// The controller's node.id
+    pub id: i32,
+    /// Its directory.id, where the quorum knows it under several [default: the one it has now]
+    #[arg(long)]
+    pub directory_id: Option<kraft_model::DirectoryId>,
+    /// Where other controllers reach it, HOST:PORT [default: where it says so itself]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub endpoint: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -54,31 +83,44 @@ struct Status {
 
 pub fn run(args: &QuorumArgs) -> Result<(), Failure> {
     let controllers = controllers_to_ask(args)?;
-    let quorum = if controllers.is_empty() {
-        let client = args.target.client()?;
-        block_on(through_broker(&client))?
+    let door = if controllers.is_empty() {
+        Door::Broker(args.target.client()?)
     } else {
-        block_on(quorum::ask(&controllers))?
+        Door::Controllers(controllers)
     };
+    let patience = Duration::from_millis(args.target.timeout_ms);
+    let (voter, change) = match &args.command {
+        QuorumCommand::AddVoter(voter) => (voter, voters::Wish::Add),
+        QuorumCommand::RemoveVoter(voter) => (voter, voters::Wish::Remove),
+        _ => return show(args, &block_on(door.describe())?),
+    };
+    let changed = block_on(voters::change(&door, voter, change, patience))?;
+    args.output.answer(&changed, |changed| changed.to_string())
+}
+
+fn show(args: &QuorumArgs, quorum: &Quorum) -> Result<(), Failure> {
     match args.command {
-        QuorumCommand::Status => args.output.answer(&status(&quorum), status_table),
-        QuorumCommand::Replicas => args.output.answer(&quorum.replicas, |replicas| {
-            let rows = replicas.iter().map(|replica| {
-                vec![
-                    replica.id.to_string(),
-                    replica.directory_id.clone(),
-                    replica.log_end_offset.to_string(),
-                    or_dash(replica.lag),
-                    replica.last_fetch_ms.to_string(),
-                    replica.last_caught_up_ms.to_string(),
-                    replica.status.to_owned(),
-                ]
-            });
-            let header =
-                ["id", "directory", "log end", "lag", "last fetch", "last caught up", "status"];
-            table(&header, rows)
-        }),
+        QuorumCommand::Replicas => args.output.answer(&quorum.replicas, replica_table),
+        _ => args.output.answer(&status(quorum), status_table),
     }
+}
+
+fn replica_table(replicas: &Vec<Replica>) -> String {
+    let rows = replicas.iter().map(|replica| {
+        vec![
+            replica.id.to_string(),
+            replica.directory_id.clone(),
+            replica.log_end_offset.to_string(),
+            or_dash(replica.lag),
+            replica.last_fetch_ms.to_string(),
+            replica.last_caught_up_ms.to_string(),
+            replica.status.to_owned(),
+            or_dash(replica.endpoint.as_ref()),
+        ]
+    });
+    let header =
+        ["id", "directory", "log end", "lag", "last fetch", "last caught up", "status", "endpoint"];
+    table(&header, rows)
 }
 
 /// The controllers that were named, or those of a local cluster without brokers.
@@ -120,9 +162,15 @@ fn status_table(status: &Status) -> String {
     rows.iter().map(|(name, value)| format!("{name:<18}{value}\n")).collect()
 }
 
-async fn through_broker(client: &Client) -> Result<Quorum, Failure> {
+pub(super) async fn through_broker(client: &Client) -> Result<Quorum, Failure> {
     let failed = || "cannot describe the quorum".to_owned();
     let response = client.describe_quorum().await.doing(failed)?;
+    let endpoints = response.nodes.iter().filter_map(|node| {
+        let at = node.listeners.first()?;
+        let (name, host) = (at.name.to_string(), at.host.to_string());
+        Some((node.node_id.0, quorum::address(&VoterEndpoint { name, host, port: at.port })))
+    });
+    let endpoints: BTreeMap<i32, String> = endpoints.collect();
     let partition = response.topics.into_iter().flat_map(|topic| topic.partitions).next();
     let partition = partition
         .ok_or_else(|| Failure::new(failed()).because("the broker's answer names no quorum"))?;
@@ -139,6 +187,7 @@ async fn through_broker(client: &Client) -> Result<Quorum, Failure> {
             last_fetch_ms: replica.last_fetch_timestamp,
             last_caught_up_ms: replica.last_caught_up_timestamp,
             status: status_of(replica.replica_id.0, leader, votes),
+            endpoint: endpoints.get(&replica.replica_id.0).cloned(),
         }
     });
     Ok(with_lags(Quorum {
@@ -162,6 +211,7 @@ mod tests {
             last_fetch_ms: -1,
             last_caught_up_ms: -1,
             status,
+            endpoint: None,
         }
     }
 

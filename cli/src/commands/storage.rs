@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use kraft_model::ClusterId;
+use kraft_node::storage::VoterNode;
 use serde::Serialize;
 
+use super::first_voters::QuorumFlags;
 use crate::ids::random_id;
 use crate::node::{Directories, directories};
 use crate::output::{self, OutputArgs, or_dash, table};
@@ -31,6 +33,8 @@ enum StorageCommand {
         cluster_id: ClusterId,
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
+        #[command(flatten)]
+        quorum: QuorumFlags,
         /// Leave directories alone that are formatted for this node and cluster already
         #[arg(long, short = 'g')]
         ignore_formatted: bool,
@@ -55,10 +59,14 @@ struct Directory {
 
 pub fn run(args: &StorageArgs) -> Result<(), Failure> {
     match &args.command {
-        StorageCommand::Format { cluster_id, config, ignore_formatted } => {
+        StorageCommand::Format { cluster_id, config, quorum, ignore_formatted } => {
             let Directories { node_id, log_dirs } = directories(config)?;
+            let first = quorum.first_voters(config)?;
             for dir in &log_dirs {
-                format_one(dir, *cluster_id, node_id, *ignore_formatted)?;
+                let (directory_id, voters) = first.of(dir);
+                let cluster_id = cluster_id.to_string();
+                let identity = Identity { cluster_id, node_id, directory_id };
+                format_one(dir, &identity, voters, *ignore_formatted)?;
             }
             info(args, &log_dirs)
         }
@@ -67,16 +75,20 @@ pub fn run(args: &StorageArgs) -> Result<(), Failure> {
     }
 }
 
-fn format_one(dir: &Path, cluster: ClusterId, node_id: i32, ignore: bool) -> Result<(), Failure> {
-    let cluster_id = cluster.to_string();
+fn format_one(
+    dir: &Path,
+    identity: &Identity,
+    voters: &[VoterNode],
+    ignore: bool,
+) -> Result<(), Failure> {
     if ignore
         && let Some(found) = read(dir)?
-        && found.cluster_id == cluster_id
-        && found.node_id == node_id
+        && found.cluster_id == identity.cluster_id
+        && found.node_id == identity.node_id
     {
         return Ok(());
     }
-    format(dir, &Identity { cluster_id, node_id, directory_id: random_id() })
+    format(dir, identity, voters)
 }
 
 fn info(args: &StorageArgs, dirs: &[PathBuf]) -> Result<(), Failure> {

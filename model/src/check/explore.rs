@@ -7,24 +7,26 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
 
 use super::search::counterexample_within;
-use super::{Checked, Story};
+use super::{Checked, Gauge, Story};
 
 /// How much may be spent on one exploration.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Budget {
     /// Give up after about so many states; the outcome is then not complete.
     pub states: usize,
     pub threads: usize,
+    /// Told how far the exploration has come.
+    pub gauge: Arc<Gauge>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget { states: usize::MAX, threads: 1 }
+        Budget { states: usize::MAX, threads: 1, gauge: Arc::default() }
     }
 }
 
@@ -75,7 +77,13 @@ pub fn explore_within<M: Checked>(model: &M, budget: &Budget) -> Outcome {
     if budget.states < usize::MAX {
         builder = builder.target_state_count(budget.states);
     }
-    let checker = builder.spawn_dfs().join();
+    let checker = builder.spawn_dfs();
+    while !checker.is_done() {
+        budget.gauge.set(checker.unique_state_count(), checker.max_depth());
+        std::thread::sleep(LOOK);
+    }
+    let checker = checker.join();
+    budget.gauge.set(checker.unique_state_count(), checker.max_depth());
     let violated = checker.discovery(HOLDS).is_some();
     let generated = checker.state_count();
     let spent = budget.states < usize::MAX && generated >= budget.states;
@@ -92,11 +100,15 @@ pub fn explore_within<M: Checked>(model: &M, budget: &Budget) -> Outcome {
     };
     drop(checker);
     if violated {
-        outcome.violation = counterexample_within(model, &Budget::default());
+        let unbounded = Budget { gauge: Arc::clone(&budget.gauge), ..Budget::default() };
+        outcome.violation = counterexample_within(model, &unbounded);
         outcome.seconds = began.elapsed().as_secs_f64();
     }
     outcome
 }
+
+/// How often the gauge is read off. Short: the smallest models are done in milliseconds.
+const LOOK: Duration = Duration::from_millis(2);
 
 const HOLDS: &str = "every promise holds";
 

@@ -10,19 +10,28 @@
 //! hold, [`mutations`] for every guard the configuration that must notice when it is gone.
 
 pub mod controller;
+mod count;
 mod explore;
+mod explorer;
 mod fingerprints;
+mod gauge;
 pub mod quorum;
 pub mod replica;
 mod search;
 mod story;
+mod value;
 
+pub use count::{Count, Projected, count};
 pub use explore::{Budget, Outcome, explore, explore_within};
+pub use explorer::serve;
+pub use gauge::Gauge;
 pub use search::{counterexample, counterexample_within, hunt_within};
 pub use story::{Step, Story};
+pub use value::Value;
 
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::net::SocketAddr;
 
 use crate::{Guard, Rules};
 
@@ -87,6 +96,8 @@ pub struct Configuration {
     pub tier: Tier,
     pub bounds: fn() -> String,
     pub explore: fn(&Budget) -> Outcome,
+    /// Serves stateright's Explorer on it.
+    pub serve: fn(SocketAddr),
 }
 
 /// What becomes of a model whose guard is gone.

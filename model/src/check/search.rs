@@ -87,6 +87,7 @@ impl<'a, M: Checked> Search<'a, M> {
             }
             level = self.next_level(&level);
             self.depth += 1;
+            budget.gauge.set(self.origins.len(), self.depth);
         }
         None
     }

@@ -26,6 +26,11 @@ pub enum Event {
         epoch: Epoch,
         next: Offset,
     },
+    /// The quorum has put a record of its own at the log's end (Voters, Q12), which is here now.
+    /// Told before anything else can be asked of an active controller.
+    Appended {
+        end: Offset,
+    },
     /// K2: deactivate, answer everything that waits with NOT_CONTROLLER, drop the overlay.
     LostLeadership,
     /// A request, and randomness for its decisions (placement starts at a random broker).

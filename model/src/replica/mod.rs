@@ -21,6 +21,8 @@ mod machine;
 mod message;
 mod producers;
 mod progress;
+#[cfg(feature = "check")]
+mod projected;
 mod query;
 #[cfg(any(test, feature = "check"))]
 pub mod small_log;

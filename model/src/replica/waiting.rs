@@ -53,6 +53,12 @@ impl Waiting {
         }
     }
 
+    /// The offsets that are waited for.
+    #[cfg(feature = "check")]
+    pub fn ends(&self) -> impl Iterator<Item = Offset> + '_ {
+        self.0.iter().map(|waiter| waiter.end)
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -108,6 +108,12 @@ impl Cluster {
         self.step(Event::Lead { epoch: Epoch(self.epoch), next: self.end() });
     }
 
+    /// The quorum puts a record of its own at the log's end in the middle of a reign.
+    pub fn quorum_appends(&mut self) {
+        self.log.push(None);
+        self.step(Event::Appended { end: self.end() });
+    }
+
     /// What was not committed is lost.
     pub fn lose_leadership(&mut self) {
         self.step(Event::LostLeadership);

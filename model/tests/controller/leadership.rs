@@ -118,3 +118,15 @@ fn leading_again_without_a_loss_in_between_fails_what_waits_all_the_same() {
     assert_eq!(cluster.reply(id), Some(&Response::NotController { leader: None }));
     assert!(cluster.controller.is_active() && cluster.image().topic_named("a").is_none());
 }
+
+#[test]
+fn a_record_of_the_quorums_own_moves_the_next_one_behind_it() {
+    let mut cluster = Cluster::with_topic(1);
+    // The voters change (Q12), and before that is committed a topic is created.
+    cluster.quorum_appends();
+    let end = cluster.end();
+    let created = cluster.ask(create("a", TopicId(1)));
+    assert!(matches!(created, Response::CreateTopics(_)), "{created:?}");
+    assert!(cluster.end() > end, "it stands behind the quorum's record");
+    assert_eq!(cluster.controller.committed().end, cluster.end());
+}

@@ -13,12 +13,14 @@ use actix::{
 };
 use kraft_model::NodeId;
 use kraft_model::metadata::{Request, Response};
+use kraft_model::raft::{VoterChange, VoterChangeError};
 use tokio::sync::oneshot;
 
 use super::post;
-use super::quorum::{Input, QuorumActor};
+use super::quorum::{Asked, Input, QuorumActor};
 use crate::limits::CONTROLLER_REQUESTS;
 use crate::peer::{self, Links, QuorumView};
+use crate::storage::VoterEndpoint;
 
 /// A handle for asking the active controller, from any thread.
 #[derive(Clone)]
@@ -42,6 +44,24 @@ impl ControllerClient {
         let described = self.router.send(Describe).await.ok()?;
         tokio::time::timeout(timeout, described).await.ok()?.ok()
     }
+
+    /// Asks the quorum's leader for a voter change, once: asked again, one that was made would look
+    /// like one that cannot be.
+    pub async fn change_voters(
+        &self,
+        change: VoterChange,
+        endpoints: Vec<VoterEndpoint>,
+        timeout: Duration,
+    ) -> Changed {
+        let Ok(asked) = self.router.send(ChangeVoters { change, endpoints }).await else {
+            return Err(VoterChangeError::NotLeader);
+        };
+        match tokio::time::timeout(timeout, asked).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(VoterChangeError::LostLeadership),
+            Err(_) => Err(VoterChangeError::NotCommitted),
+        }
+    }
 }
 
 /// Keeps the requests of this process until they are answered.
@@ -53,6 +73,7 @@ pub struct Router {
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
     describing: BTreeMap<u64, oneshot::Sender<QuorumView>>,
+    changing: BTreeMap<u64, (NodeId, oneshot::Sender<Changed>)>,
     sweep: Option<SpawnHandle>,
 }
 
@@ -77,6 +98,7 @@ impl Router {
             next: 0,
             waiting: BTreeMap::new(),
             describing: BTreeMap::new(),
+            changing: BTreeMap::new(),
             sweep: None,
         }
     }
@@ -243,6 +265,69 @@ impl Handler<QuorumDescribed> for Router {
     }
 }
 
+/// What became of a voter change.
+pub type Changed = Result<(), VoterChangeError>;
+
+#[derive(Message)]
+#[rtype(result = "ChangeAnswer")]
+struct ChangeVoters {
+    change: VoterChange,
+    endpoints: Vec<VoterEndpoint>,
+}
+
+type ChangeAnswer = oneshot::Receiver<Changed>;
+
+impl Handler<ChangeVoters> for Router {
+    type Result = MessageResult<ChangeVoters>;
+
+    fn handle(&mut self, asked: ChangeVoters, _: &mut Self::Context) -> Self::Result {
+        let ChangeVoters { change, endpoints } = asked;
+        let (answer, answered) = oneshot::channel();
+        self.changing.retain(|_, (_, waiting)| !waiting.is_closed());
+        match (self.leader, &self.quorum) {
+            (Some(leader), Some(quorum)) if leader == self.me => {
+                let asked = Asked::Local(answer);
+                post(quorum, Input::ChangeVoters { asked, change, endpoints });
+            }
+            (Some(leader), _) => {
+                self.next += 1;
+                let id = self.next;
+                let message = peer::Message::ChangeVoters { id, change, endpoints };
+                if self.links.send(leader, message).is_ok() {
+                    self.changing.insert(id, (leader, answer));
+                } else {
+                    tell(answer, Err(VoterChangeError::NotLeader));
+                }
+            }
+            (None, _) => tell(answer, Err(VoterChangeError::NotLeader)),
+        }
+        MessageResult(answered)
+    }
+}
+
+fn tell(answer: oneshot::Sender<Changed>, result: Changed) {
+    // Whoever asked may have stopped waiting.
+    let _ = answer.send(result);
+}
+
+/// The answer to a voter change that was asked of another node.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct VotersChanged {
+    pub id: u64,
+    pub result: Changed,
+}
+
+impl Handler<VotersChanged> for Router {
+    type Result = ();
+
+    fn handle(&mut self, changed: VotersChanged, _: &mut Self::Context) {
+        if let Some((_, answer)) = self.changing.remove(&changed.id) {
+            tell(answer, changed.result);
+        }
+    }
+}
+
 /// What the router has to know of the cluster.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -272,6 +357,8 @@ impl Handler<News> for Router {
                 for waiting in self.waiting.values_mut() {
                     waiting.asked = waiting.asked.filter(|&asked| asked != peer);
                 }
+                // Nobody will tell any more what became of these.
+                self.changing.retain(|_, (asked, _)| *asked != peer);
             }
             News::Stop => return context.stop(),
         }

@@ -31,7 +31,8 @@ pub(super) fn listener(text: &str) -> Option<Listener> {
     Some(Listener { name: name.to_ascii_uppercase(), host, port })
 }
 
-pub(super) fn voter(text: &str) -> Option<Voter> {
+/// A voter as `controller.quorum.voters` names it: `id@host:port`, or with its directory id behind.
+pub fn voter(text: &str) -> Option<Voter> {
     let (id, address) = text.split_once('@')?;
     let id = id.parse().ok().filter(|&id: &i32| id >= 0).map(NodeId)?;
     if let Some((host, port)) = host_port(address).filter(|(host, _)| !host.is_empty()) {

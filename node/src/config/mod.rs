@@ -28,6 +28,7 @@ use std::time::Duration;
 use kraft_model::metadata::Endpoint;
 use kraft_model::{DirectoryId, NodeId};
 
+pub use endpoint::voter as parse_voter;
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use source::Sources;
 
@@ -122,6 +123,23 @@ impl NodeConfig {
     pub fn value(&self, key: &str) -> Option<&str> {
         let default = || registry::node_key(key).and_then(|row| row.default);
         self.given.get(key).map(String::as_str).or_else(default)
+    }
+
+    /// Where other controllers reach this one: its controller listeners as they are told to others.
+    /// One that is bound to every interface and has no name in `advertised.listeners` is left out:
+    /// what to call it is not known.
+    pub fn controller_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        let given = self.value("advertised.listeners").unwrap_or_default().to_ascii_uppercase();
+        let is_named = move |name: &str| given.contains(&format!("{name}://"));
+        let everywhere = |name: &str| {
+            let mut bound = self.listeners.iter().filter(|at| at.listener == name);
+            bound.any(|at| endpoint::is_wildcard(&at.host))
+        };
+        let of_controller = self
+            .advertised_listeners
+            .iter()
+            .filter(|at| self.controller_listeners.contains(&at.listener));
+        of_controller.filter(move |at| is_named(&at.listener) || !everywhere(&at.listener))
     }
 
     /// The value of a numeric key, for those that have no field of their own here.

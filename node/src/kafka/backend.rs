@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kraft_model::metadata::{Image, Request, Response};
+use kraft_model::metadata::{Broker, Image, Request, Response};
+use kraft_model::raft::{VoterChange, VoterChangeError};
 use kraft_model::replica::Acks;
 use kraft_model::{ClusterId, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 
 use crate::config::NodeConfig;
 use crate::peer::QuorumView;
+use crate::storage::VoterEndpoint;
 
 /// The broker, as an API handler sees it. Handlers run on an arbiter's thread, so the futures need
 /// not be `Send`.
@@ -23,6 +25,9 @@ pub trait Backend: Clone + 'static {
     /// Resolves once [`Backend::image`] ends after `seen`, so that a handler can wait until this
     /// broker has what it asked the controller for.
     fn image_changed(&self, seen: Offset) -> impl Future<Output = ()>;
+
+    /// Whether clients are told of this broker ([`super::LatelyFenced`]).
+    fn lists(&self, broker: &Broker) -> bool;
 
     fn cluster_id(&self) -> ClusterId;
 
@@ -69,6 +74,14 @@ pub trait Backend: Clone + 'static {
     fn producer_id(&self) -> impl Future<Output = Result<i64, ErrorCode>>;
 
     fn quorum(&self) -> impl Future<Output = Result<QuorumView, ErrorCode>>;
+
+    /// Has the quorum's leader change the voters (KIP-853); `endpoints` are those of the voter.
+    fn change_voters(
+        &self,
+        change: VoterChange,
+        endpoints: Vec<VoterEndpoint>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), VoterChangeError>>;
 
     fn log_dirs(&self) -> impl Future<Output = Vec<LogDirInfo>>;
 }

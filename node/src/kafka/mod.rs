@@ -14,6 +14,7 @@ mod connection;
 pub mod effective;
 mod frame;
 mod guard;
+mod lately;
 mod listener;
 mod schema;
 
@@ -25,5 +26,6 @@ pub use backend::{
 pub use connection::{ConnectionError, ConnectionLimits, serve};
 pub use frame::FrameError;
 pub use guard::{ClientRequest, RequestError, decode_request};
+pub use lately::LatelyFenced;
 pub use listener::{ConnectionSlot, Connections, Listener};
 pub use schema::{Schema, SchemaError};

@@ -44,9 +44,11 @@ pub enum Kind {
     QuorumDescribed = 22,
     Ping = 23,
     Pong = 24,
+    ChangeVoters = 25,
+    VotersChanged = 26,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 14] = [
     Kind::Hello,
     Kind::Refusal,
     Kind::Ready,
@@ -59,6 +61,8 @@ const KINDS: [Kind; 12] = [
     Kind::QuorumDescribed,
     Kind::Ping,
     Kind::Pong,
+    Kind::ChangeVoters,
+    Kind::VotersChanged,
 ];
 
 impl Kind {

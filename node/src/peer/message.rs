@@ -1,11 +1,12 @@
 //! What nodes say to each other once the handshake has shown who they are.
 
 use kraft_model::metadata::{Request, Response};
+use kraft_model::raft::{VoterChange, VoterChangeError};
 use kraft_model::replica::{FetchOutcome, FetchPosition};
 use kraft_model::{BrokerEpoch, Epoch, NodeId, Offset, TopicPartition, raft};
 use serde::{Deserialize, Serialize};
 
-use crate::storage::Records;
+use crate::storage::{Records, VoterEndpoint};
 
 /// A message on a link. Record batches leave the CBOR header before it is encoded and travel as
 /// raw bytes behind it ("attachments"), in the order in which they stand in the message.
@@ -32,6 +33,18 @@ pub enum Message {
     QuorumDescribed {
         id: u64,
         view: QuorumView,
+    },
+    /// Change who votes (Q12); the leader answers with [`Message::VotersChanged`], when the change
+    /// is committed or is not going to be.
+    ChangeVoters {
+        id: u64,
+        change: VoterChange,
+        /// Where the voter that is added or updated is reached.
+        endpoints: Vec<VoterEndpoint>,
+    },
+    VotersChanged {
+        id: u64,
+        result: Result<(), VoterChangeError>,
     },
     /// Keeps a silent link measured; answered by [`Message::Pong`].
     Ping,
@@ -97,4 +110,10 @@ pub struct VoterView {
     pub end: Offset,
     pub last_fetch_ms: i64,
     pub last_caught_up_ms: i64,
+    /// Whether it could vote: a broker that is no controller only reads.
+    #[serde(default)]
+    pub controller: bool,
+    /// Where it is reached: as the Voters record says, or as it says itself.
+    #[serde(default)]
+    pub endpoints: Vec<VoterEndpoint>,
 }

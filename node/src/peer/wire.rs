@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use kraft_model::metadata::{Request, Response};
+use kraft_model::raft::{VoterChange, VoterChangeError};
 use kraft_model::replica::{self, FetchPosition};
 use kraft_model::{Offset, TopicPartition, raft};
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::frame::{FrameCodec, FrameError, Incoming, Kind, Outgoing};
 use super::message::{FetchedPartition, Message, QuorumView, ReplicaFetch, ReplicaFetched};
-use crate::storage::{BatchError, RecordBatch, Records};
+use crate::storage::{BatchError, RecordBatch, Records, VoterEndpoint};
 
 /// Where the records are: the number of the attachment.
 type Attached = u32;
@@ -68,6 +69,12 @@ pub(super) fn frame(message: Message) -> Result<Outgoing, FrameError> {
         Message::QuorumDescribed { id, view } => {
             Outgoing::new(Kind::QuorumDescribed, &(id, view), attachments)
         }
+        Message::ChangeVoters { id, change, endpoints } => {
+            Outgoing::new(Kind::ChangeVoters, &(id, change, endpoints), attachments)
+        }
+        Message::VotersChanged { id, result } => {
+            Outgoing::new(Kind::VotersChanged, &(id, result), attachments)
+        }
         Message::Ping => Outgoing::new(Kind::Ping, &(), attachments),
         Message::Pong => Outgoing::new(Kind::Pong, &(), attachments),
     }
@@ -100,6 +107,14 @@ pub(super) fn message(frame: &Incoming) -> Result<Message, FrameError> {
         Kind::QuorumDescribed => {
             let (id, view) = plain::<(u64, QuorumView)>(frame)?;
             Ok(Message::QuorumDescribed { id, view })
+        }
+        Kind::ChangeVoters => {
+            let (id, change, endpoints) = plain::<(u64, VoterChange, Vec<VoterEndpoint>)>(frame)?;
+            Ok(Message::ChangeVoters { id, change, endpoints })
+        }
+        Kind::VotersChanged => {
+            let (id, result) = plain::<(u64, Result<(), VoterChangeError>)>(frame)?;
+            Ok(Message::VotersChanged { id, result })
         }
         Kind::Ping => plain(frame).map(|()| Message::Ping),
         Kind::Pong => plain(frame).map(|()| Message::Pong),

@@ -13,6 +13,8 @@ use super::error::{Context, StorageError};
 use super::jobs::DELETED_DIR;
 use super::metadata_log::METADATA_LOG;
 use super::session;
+use super::snapshot::Snapshots;
+use super::voters::VoterNode;
 
 const META_PROPERTIES: &str = "meta.properties";
 const LOCK: &str = ".lock";
@@ -51,6 +53,20 @@ pub fn format(
 ///
 /// As [`format`].
 pub fn format_as(dir: &Path, properties: MetaProperties) -> Result<MetaProperties, StorageError> {
+    format_voter(dir, properties, &[])
+}
+
+/// Like [`format_as`], for one of the first `voters` of a dynamic quorum (KIP-853): its metadata
+/// log begins with who they are.
+///
+/// # Errors
+///
+/// As [`format`].
+pub fn format_voter(
+    dir: &Path,
+    properties: MetaProperties,
+    voters: &[VoterNode],
+) -> Result<MetaProperties, StorageError> {
     let MetaProperties { cluster, node, .. } = properties;
     fs::create_dir_all(dir).context("create", dir)?;
     match read_meta(dir) {
@@ -69,6 +85,11 @@ pub fn format_as(dir: &Path, properties: MetaProperties) -> Result<MetaPropertie
         }
     }
     let _lock = lock(dir)?;
+    if !voters.is_empty() {
+        let log = dir.join(METADATA_LOG);
+        fs::create_dir_all(&log).context("create", &log)?;
+        Snapshots::new(&log).write_bootstrap(voters)?;
+    }
     let text = format!(
         "version=1\ncluster.id={cluster}\nnode.id={node}\ndirectory.id={}\n{FORMAT_KEY}={FORMAT}\n",
         properties.directory

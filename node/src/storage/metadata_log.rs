@@ -4,15 +4,16 @@
 //! everything is synced before it counts, and damage is remembered until it is mended. Its recent
 //! end stays in memory, so that followers that keep up cost no reads.
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use kraft_model::log::Log;
-use kraft_model::raft::{RaftLog, SnapshotId};
-use kraft_model::{Epoch, EpochEnd, NodeId, Offset};
+use kraft_model::raft::{RaftLog, SnapshotId, Voters, VotersRecord};
+use kraft_model::{Epoch, EpochEnd, NodeId, Offset, ReplicaKey};
 
 use super::build::leader_change;
 use super::durable;
@@ -25,6 +26,7 @@ use super::records::Records;
 use super::recovery::{OpenState, Recovery};
 use super::scan::former_end;
 use super::snapshot::Snapshots;
+use super::voters::{VoterEndpoint, VoterHistory, VoterNode, VoterSet, voters_batch};
 
 /// The directory's name in `metadata.log.dir`.
 pub const METADATA_LOG: &str = "__cluster_metadata-0";
@@ -59,6 +61,9 @@ pub struct MetadataLog {
     snapshots: Snapshots,
     latest: Option<SnapshotId>,
     damaged: Option<Offset>,
+    voters: VoterHistory,
+    /// Where voters are reached that the log does not name yet, or elsewhere than it says.
+    noted: BTreeMap<ReplicaKey, Vec<VoterEndpoint>>,
 }
 
 impl MetadataLog {
@@ -84,9 +89,18 @@ impl MetadataLog {
         let config = LogConfig { sync_on_open: true, segment_ms: i64::MAX, ..config };
         let (log, recovery) = SegmentedLog::open(dir, config, OpenFiles::new(OPEN_FILES), state)?;
         let damaged = remembered_damage(dir, &recovery)?;
-        let mut opened =
-            MetadataLog { log, tail: VecDeque::new(), tail_bytes: 0, snapshots, latest, damaged };
+        let mut opened = MetadataLog {
+            log,
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            snapshots,
+            latest,
+            damaged,
+            voters: VoterHistory::default(),
+            noted: BTreeMap::new(),
+        };
         opened.fit_to_snapshot()?;
+        opened.recover_voters()?;
         let recovery = MetadataRecovery { log: recovery, damaged, damaged_snapshots };
         Ok((opened, recovery))
     }
@@ -139,6 +153,75 @@ impl MetadataLog {
             self.damaged = None;
             ForgetDamage { dir: self.log.dir().to_owned() }
         })
+    }
+
+    /// Reads who votes out of snapshot and log.
+    fn recover_voters(&mut self) -> Result<(), StorageError> {
+        self.voters.begin(self.voters_before()?);
+        // The snapshot has spoken for what the log still holds below its end.
+        let mut from = self.latest.map_or(self.log.start(), |snapshot| snapshot.end);
+        while from < self.log.end() {
+            let path = self.log.dir();
+            let records = self.read_disk(from).context("read the log in", path)?;
+            self.voters.append(&records).map_err(not_a_batch).context("read the log in", path)?;
+            from = records.end;
+        }
+        Ok(())
+    }
+
+    /// The voters in force where the log begins.
+    fn voters_before(&self) -> Result<Option<VoterSet>, StorageError> {
+        match self.latest {
+            Some(snapshot) => self.snapshots.voters(snapshot),
+            None => self.snapshots.bootstrap(),
+        }
+    }
+
+    /// The log begins anew behind its latest snapshot.
+    fn begin_voters(&mut self) {
+        match self.voters_before() {
+            Ok(base) => self.voters.begin(base),
+            Err(error) => self.log.fail(error),
+        }
+    }
+
+    fn note_voters(&mut self, records: &Records) {
+        if let Err(error) = self.voters.append(records) {
+            let (path, source) = (self.log.dir().to_owned(), not_a_batch(error));
+            self.log.fail(StorageError::Io { operation: "append to the log in", path, source });
+        }
+    }
+
+    /// The voters in force, committed or not, and where they are reached; none in a static quorum.
+    pub fn voters(&self) -> &[VoterNode] {
+        self.voters.last().map_or(&[], |set| &set.voters)
+    }
+
+    /// The voters in force at `end`, for a snapshot that ends there.
+    pub fn voters_at(&self, end: Offset) -> &[VoterNode] {
+        self.voters.below(end).map_or(&[], |set| &set.voters)
+    }
+
+    /// Tells where a voter is reached that a record may soon name. `false`: that was told already.
+    pub fn note_endpoints(&mut self, voter: VoterNode) -> bool {
+        match self.noted.entry(voter.key) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(voter.endpoints);
+                true
+            }
+        }
+    }
+
+    /// Forgets what [`MetadataLog::note_endpoints`] was told.
+    pub fn forget_endpoints(&mut self, key: ReplicaKey) {
+        self.noted.remove(&key);
+    }
+
+    fn with_endpoints(&self, key: ReplicaKey) -> VoterNode {
+        let known = self.voters().iter().find(|voter| voter.key == key);
+        let endpoints = self.noted.get(&key).or(known.map(|voter| &voter.endpoints));
+        VoterNode { key, endpoints: endpoints.cloned().unwrap_or_default() }
     }
 
     /// The snapshots beside the log, for writing and loading them.
@@ -212,6 +295,11 @@ impl MetadataLog {
         let bytes = self.log.read(from, READ_BYTES, self.log.end())?.run()?;
         Records::parse(bytes).map_err(not_a_batch)
     }
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_millis() as i64
 }
 
 /// The file that remembers damage; its content is the former end.
@@ -311,16 +399,19 @@ impl Log for MetadataLog {
 
     fn append(&mut self, batch: Records) {
         self.log.append(&batch);
+        self.note_voters(&batch);
         self.remember(batch);
     }
 
     fn truncate(&mut self, to: Offset) {
         self.log.truncate(to);
+        self.voters.truncate(to);
         self.forget_tail_from(self.log.end());
     }
 
     fn restart_at(&mut self, start: Offset) {
         self.log.restart_at(start);
+        self.begin_voters();
         self.tail.clear();
         self.tail_bytes = 0;
     }
@@ -345,9 +436,16 @@ impl RaftLog for MetadataLog {
     }
 
     fn append_leader_change(&mut self, epoch: Epoch, leader: NodeId) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_ms = now.as_millis() as i64;
-        self.append(leader_change(self.log.end(), epoch.0, leader.0, now_ms));
+        self.append(leader_change(self.log.end(), epoch.0, leader.0, now_ms()));
+    }
+
+    fn voters_below(&self, end: Offset) -> Option<VotersRecord> {
+        self.voters.below(end).map(VoterSet::keys)
+    }
+
+    fn append_voters(&mut self, epoch: Epoch, voters: &Voters) {
+        let nodes: Vec<VoterNode> = voters.iter().map(|&key| self.with_endpoints(key)).collect();
+        self.append(voters_batch(self.log.end(), epoch.0, now_ms(), &nodes));
     }
 
     fn snapshot(&self) -> Option<SnapshotId> {
@@ -368,6 +466,7 @@ impl RaftLog for MetadataLog {
             self.restart_at(snapshot.end);
         } else {
             self.log.advance_start(snapshot.end);
+            self.voters.forget_below(snapshot.end);
         }
     }
 }

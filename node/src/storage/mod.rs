@@ -34,11 +34,12 @@ mod segment;
 mod session;
 mod snapshot;
 mod timestamp;
+mod voters;
 
 pub use build::{RecordView, records, values};
 pub use checkpoint::{Checkpoint, PartitionOffsets};
 pub use directory::{
-    LogDirectory, MetaProperties, PartitionDirectory, format, format_as, read_meta,
+    LogDirectory, MetaProperties, PartitionDirectory, format, format_as, format_voter, read_meta,
 };
 pub use error::StorageError;
 pub use files::OpenFiles;
@@ -53,3 +54,4 @@ pub use recovery::{Damage, OpenState, Recovery};
 pub use scan::{Scan, Verdict, former_end, scan_segment};
 pub use snapshot::{SNAPSHOT_CHUNK, SnapshotReader, SnapshotWriter, Snapshots};
 pub use timestamp::{TimestampHit, TimestampPlan};
+pub use voters::{VoterEndpoint, VoterNode};

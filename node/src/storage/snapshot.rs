@@ -17,6 +17,7 @@ use super::durable;
 use super::error::{Context, StorageError};
 use super::read::{not_a_batch, read_at};
 use super::records::{BatchError, HEADER, RecordBatch, Records};
+use super::voters::{VoterNode, VoterSet, membership_batch, voters_in};
 
 /// Bytes of a snapshot in one answer.
 pub const SNAPSHOT_CHUNK: usize = 1 << 20;
@@ -82,18 +83,65 @@ impl Snapshots {
         Ok(ids)
     }
 
-    /// Begins a snapshot of the image at `id`, whose last record has the time `time_ms`.
+    /// Begins a snapshot of the image at `id`, whose last record has the time `time_ms`. `voters`
+    /// are those in force at `id`; none where the quorum is a static one.
     ///
     /// # Errors
     ///
     /// The file cannot be made.
-    pub fn create(&self, id: SnapshotId, time_ms: i64) -> Result<SnapshotWriter, StorageError> {
+    pub fn create(
+        &self,
+        id: SnapshotId,
+        time_ms: i64,
+        voters: &[VoterNode],
+    ) -> Result<SnapshotWriter, StorageError> {
         let part = self.part(id);
         let file = File::create(&part).context("create", &part)?;
         let snapshots = self.clone();
         let mut writer = SnapshotWriter { file, part, id, snapshots, next: Offset::ZERO, time_ms };
         writer.write(snapshot_mark(Offset::ZERO, id.epoch.0, false, time_ms))?;
+        if !voters.is_empty() {
+            writer.write(membership_batch(writer.next, id.epoch.0, time_ms, voters))?;
+        }
         Ok(writer)
+    }
+
+    /// Writes what a quorum is formatted with: the snapshot of an empty log, which says nothing but
+    /// who votes (Kafka's bootstrap checkpoint).
+    ///
+    /// # Errors
+    ///
+    /// The device's.
+    pub(super) fn write_bootstrap(&self, voters: &[VoterNode]) -> Result<(), StorageError> {
+        self.create(SnapshotId::default(), 0, voters)?.finish().map(drop)
+    }
+
+    /// The voters that the quorum was formatted with, if it is a dynamic one and has no other
+    /// snapshot yet.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshots::voters`].
+    pub(super) fn bootstrap(&self) -> Result<Option<VoterSet>, StorageError> {
+        let id = SnapshotId::default();
+        if self.path(id).exists() { self.voters(id) } else { Ok(None) }
+    }
+
+    /// The voters at a snapshot's end; `None` in a static quorum.
+    ///
+    /// # Errors
+    ///
+    /// The snapshot cannot be read.
+    pub(super) fn voters(&self, id: SnapshotId) -> Result<Option<VoterSet>, StorageError> {
+        let mut reader = self.open(id)?;
+        // The marks and what they enclose are control batches; records come after them.
+        while let Some(batch) = reader.next_control()? {
+            let sets = voters_in(&batch).map_err(|error| reader.damaged(&error.to_string()))?;
+            if let Some(set) = sets.into_iter().next_back() {
+                return Ok(Some(VoterSet { offset: Offset(id.end.0 - 1), ..set }));
+            }
+        }
+        Ok(None)
     }
 
     /// Stores a chunk of a snapshot that is being fetched. After the `last` one the file is
@@ -162,7 +210,8 @@ impl Snapshots {
     /// The newest snapshot that is whole. Damaged ones are set aside, and named.
     pub(super) fn newest(&self) -> Result<(Option<SnapshotId>, Vec<PathBuf>), StorageError> {
         let mut damaged = Vec::new();
-        for id in self.list()?.into_iter().rev() {
+        let bootstrap = SnapshotId::default();
+        for id in self.list()?.into_iter().rev().filter(|&id| id != bootstrap) {
             let path = self.path(id);
             match self.open(id)?.check() {
                 Ok(()) => return Ok((Some(id), damaged)),
@@ -268,6 +317,17 @@ impl SnapshotReader {
             }
             self.has_ended = is_snapshot_footer(&records.bytes);
         }
+    }
+
+    /// The next batch if it is a control batch: only at the front are there some to look at.
+    fn next_control(&mut self) -> Result<Option<Records>, StorageError> {
+        if self.position == self.size {
+            return Ok(None);
+        }
+        let records = self.read().map_err(|error| self.damaged(&error.to_string()))?;
+        self.position += records.bytes.len() as u64;
+        let is_control = records.batches().next().is_some_and(|(_, batch)| batch.is_control());
+        Ok(is_control.then_some(records))
     }
 
     fn read(&self) -> io::Result<Records> {

@@ -2,10 +2,11 @@
 //! from the active controller.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kraft_model::limits::PRODUCER_ID_BLOCK;
-use kraft_model::metadata::{Image, Request, Response};
+use kraft_model::metadata::{Broker, Image, Request, Response};
+use kraft_model::raft::{VoterChange, VoterChangeError};
 use kraft_model::replica::Acks;
 use kraft_model::{
     BrokerEpoch, ClusterId, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition,
@@ -16,9 +17,11 @@ use crate::actor::controller_client::ControllerClient;
 use crate::actor::shard::Partitions;
 use crate::config::NodeConfig;
 use crate::kafka::{
-    Backend, FetchSpec, FetchedItem, ListOffset, ListedOffset, LogDirInfo, ProduceItem, Produced,
+    Backend, FetchSpec, FetchedItem, LatelyFenced, ListOffset, ListedOffset, LogDirInfo,
+    ProduceItem, Produced,
 };
 use crate::peer::QuorumView;
+use crate::storage::VoterEndpoint;
 
 /// How long a client's question about the quorum or for a producer id may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,6 +32,7 @@ pub struct BrokerBackend {
     pub config: Arc<NodeConfig>,
     pub cluster: ClusterId,
     pub image: watch::Receiver<Arc<Image>>,
+    pub lately_fenced: LatelyFenced,
     pub leader: watch::Receiver<Option<NodeId>>,
     pub broker_epoch: watch::Receiver<BrokerEpoch>,
     pub partitions: Partitions,
@@ -49,6 +53,10 @@ impl Backend for BrokerBackend {
         let mut image = self.image.clone();
         // The sender lives as long as the process.
         let _ = image.wait_for(|image| image.end > seen).await;
+    }
+
+    fn lists(&self, broker: &Broker) -> bool {
+        self.lately_fenced.lists(broker, Instant::now())
     }
 
     fn cluster_id(&self) -> ClusterId {
@@ -122,6 +130,15 @@ impl Backend for BrokerBackend {
 
     async fn quorum(&self) -> Result<QuorumView, ErrorCode> {
         self.controller.describe(PATIENCE).await.ok_or(ErrorCode::RequestTimedOut)
+    }
+
+    async fn change_voters(
+        &self,
+        change: VoterChange,
+        endpoints: Vec<VoterEndpoint>,
+        timeout: Duration,
+    ) -> Result<(), VoterChangeError> {
+        self.controller.change_voters(change, endpoints, timeout).await
     }
 
     async fn log_dirs(&self) -> Vec<LogDirInfo> {

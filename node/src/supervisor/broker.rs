@@ -1,6 +1,7 @@
 //! The broker supervisor: partitions, client listeners and the broker's lifecycle.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message};
 use kraft_model::metadata::{
@@ -21,7 +22,7 @@ use crate::actor::lifecycle::{self, Lifecycle};
 use crate::actor::post;
 use crate::actor::shard::{LogDirectory, Outside, Partitions};
 use crate::config::NodeConfig;
-use crate::kafka::{ConnectionLimits, Connections};
+use crate::kafka::{ConnectionLimits, Connections, LatelyFenced};
 use crate::metrics::Metrics;
 use crate::peer::Links;
 
@@ -47,6 +48,7 @@ pub struct BrokerSupervisor {
     registration: BrokerRegistration,
     controller: ControllerClient,
     image: watch::Sender<Arc<Image>>,
+    lately_fenced: LatelyFenced,
     broker_epoch: watch::Sender<BrokerEpoch>,
     metrics: Arc<Metrics>,
     stop: mpsc::UnboundedSender<Stop>,
@@ -76,10 +78,12 @@ impl BrokerSupervisor {
 
         let (image, image_seen) = watch::channel(Arc::new(Image::default()));
         let (broker_epoch, epoch_seen) = watch::channel(BrokerEpoch::NONE);
+        let lately_fenced = LatelyFenced::new(config.broker_session_timeout);
         let backend = BrokerBackend {
             config: config.clone(),
             cluster: identity.cluster,
             image: image_seen,
+            lately_fenced: lately_fenced.clone(),
             leader: parts.leader,
             broker_epoch: epoch_seen,
             partitions: partitions.clone(),
@@ -115,6 +119,7 @@ impl BrokerSupervisor {
             registration,
             controller: parts.controller,
             image,
+            lately_fenced,
             broker_epoch,
             metrics: parts.metrics,
             stop: parts.stop,
@@ -200,6 +205,10 @@ impl Handler<Published> for BrokerSupervisor {
         let active = image.brokers.values().filter(|broker| broker.is_active()).count();
         self.metrics.brokers_active.set(active as i64);
         self.metrics.serving(fenced == Some(false));
+        // What was fenced before this broker served is history.
+        if fenced == Some(false) {
+            self.lately_fenced.compare(&self.image.borrow(), &image, Instant::now());
+        }
         self.image.send_replace(image);
         if let Some(lifecycle) = &self.lifecycle {
             post(lifecycle, lifecycle::Input::Metadata { end, fenced });

@@ -6,8 +6,8 @@ use actix::Addr;
 use tracing::{debug, info, warn};
 
 use super::broker::BrokerSupervisor;
-use crate::actor::controller_client::{Answered, News, QuorumDescribed, Router};
-use crate::actor::quorum::{Input, QuorumActor};
+use crate::actor::controller_client::{Answered, News, QuorumDescribed, Router, VotersChanged};
+use crate::actor::quorum::{Asked, FINDING, Input, QuorumActor};
 use crate::actor::{post, post_or_drop};
 use crate::metrics::Metrics;
 use crate::peer::{LinkEvent, Message};
@@ -34,9 +34,9 @@ impl Inbox {
 
     pub fn dispatch(&self, event: LinkEvent) {
         match event {
-            LinkEvent::Up { peer, link, incarnation, .. } => {
+            LinkEvent::Up { peer, link, incarnation, roles, endpoint } => {
                 debug!(%peer, %incarnation, "link is up");
-                self.to_quorum(Input::LinkUp { peer, link, incarnation });
+                self.to_quorum(Input::LinkUp { peer, link, incarnation, roles, endpoint });
                 self.to_router(News::LinkUp(peer));
                 if let Some(partitions) = self.partitions.get() {
                     partitions.on_link_up(peer, link);
@@ -82,6 +82,20 @@ impl Inbox {
                 if let Some(quorum) = self.quorum.get() {
                     post_or_drop(quorum, Input::DescribeRemote { link, id });
                 }
+            }
+            Message::ChangeVoters { id, change, endpoints } => {
+                if let Some(quorum) = self.quorum.get() {
+                    let asked = Asked::Remote { link, id };
+                    post_or_drop(quorum, Input::ChangeVoters { asked, change, endpoints });
+                }
+            }
+            Message::VotersChanged { id, result } => {
+                if let Some(router) = self.router.get() {
+                    post(router, VotersChanged { id, result });
+                }
+            }
+            Message::QuorumDescribed { id: FINDING, view } => {
+                self.to_quorum(Input::ToldOfVoters(view));
             }
             Message::QuorumDescribed { id, view } => {
                 if let Some(router) = self.router.get() {

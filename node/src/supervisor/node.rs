@@ -26,7 +26,7 @@ use crate::kafka::Connections;
 use crate::limits::LINK_EVENTS;
 use crate::metrics::{self, Metrics};
 use crate::peer::{Hello, Links, LocalPeer, Timing};
-use crate::storage::{LogConfig, METADATA_LOG, MetadataLog, read_quorum_state};
+use crate::storage::{LogConfig, METADATA_LOG, MetadataLog, VoterEndpoint, read_quorum_state};
 
 /// Why a node stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +120,8 @@ impl NodeSupervisor {
 
         let (log, stored) = open_metadata_log(&config)?;
         let inbox = Arc::new(Inbox::new(metrics.clone()));
-        let endpoint = peer_endpoint(&config, &for_clients, &for_peers);
+        let own_endpoints = controller_endpoints(&config, &for_peers);
+        let endpoint = peer_endpoint(&config, &for_clients, &for_peers, &own_endpoints);
         let links = start_links(&config, &identity, endpoint, &inbox);
         let router = Router::new(config.node_id, links.clone()).start();
         let (leader, leader_seen) = watch::channel(None);
@@ -162,6 +163,7 @@ impl NodeSupervisor {
             me,
             log,
             stored,
+            endpoints: own_endpoints,
             links: links.clone(),
             listener: Box::new(listener),
         })
@@ -201,16 +203,37 @@ fn open_metadata_log(config: &NodeConfig) -> Result<(MetadataLog, StoredState), 
     Ok((log, stored))
 }
 
+/// Where other controllers reach this one, as a Voters record would say it.
+fn controller_endpoints(config: &NodeConfig, peers: &[Bound]) -> Vec<VoterEndpoint> {
+    let bound_port = |name: &str| {
+        let bound = peers.iter().find(|bound| bound.endpoint.listener == name);
+        bound.map_or(0, |bound| bound.endpoint.port)
+    };
+    let named = |at: &Endpoint| VoterEndpoint {
+        name: at.listener.clone(),
+        host: at.host.clone(),
+        port: if at.port == 0 { bound_port(&at.listener) } else { at.port },
+    };
+    config.controller_endpoints().filter(|_| config.roles.controller).map(named).collect()
+}
+
 /// Where other nodes reach this one: the inter-broker listener of a broker, else the controller's.
-fn peer_endpoint(config: &NodeConfig, clients: &[Bound], peers: &[Bound]) -> (String, u16) {
+fn peer_endpoint(
+    config: &NodeConfig,
+    clients: &[Bound],
+    peers: &[Bound],
+    controllers: &[VoterEndpoint],
+) -> (String, u16) {
     let advertised = listeners::advertised(config, clients);
     let inter_broker = advertised.iter().find(|at| at.listener == config.inter_broker_listener);
     let voter = config.voters.iter().find(|voter| voter.id == config.node_id);
-    match (inter_broker, voter, peers.first()) {
+    match (inter_broker, voter, controllers.first()) {
         (Some(at), ..) => (at.host.clone(), at.port),
         (None, Some(voter), _) => (voter.host.clone(), voter.port),
-        (None, None, Some(bound)) => (bound.endpoint.host.clone(), bound.endpoint.port),
-        (None, None, None) => (String::new(), 0),
+        (None, None, Some(at)) => (at.host.clone(), at.port),
+        (None, None, None) => peers
+            .first()
+            .map_or((String::new(), 0), |bound| (bound.endpoint.host.clone(), bound.endpoint.port)),
     }
 }
 
@@ -279,7 +302,8 @@ fn admit(config: &NodeConfig, hello: &Hello) -> Result<(), String> {
                 voter.id, hello.directory
             ))
         }
-        None if hello.controller => {
+        // In a dynamic quorum any controller of the cluster may read; the log says who votes.
+        None if hello.controller && !config.voters.is_empty() => {
             Err(format!("controller {} is not in controller.quorum.voters", hello.node))
         }
         _ => Ok(()),

@@ -12,6 +12,7 @@ use kraft_model::metadata::{
     Broker, ConfigOp, Endpoint, Image, NewTopic, Partition, Refusal, Request, ResourceKind,
     Response, SecurityProtocol, Topic, TopicCreated, TopicRef,
 };
+use kraft_model::raft::{VoterChange, VoterChangeError};
 use kraft_model::replica::Acks;
 use kraft_model::{
     BrokerEpoch, ClusterId, EpochEnd, ErrorCode, Incarnation, LeaderEpoch, NodeId, Offset, TopicId,
@@ -23,11 +24,14 @@ use kraft_node::kafka::{
     Produced,
 };
 use kraft_node::peer::{QuorumView, VoterView};
+use kraft_node::storage::VoterEndpoint;
 use tokio::sync::Notify;
 
 pub const NODE: NodeId = NodeId(1);
 /// A broker that is registered and fenced.
 pub const FENCED: NodeId = NodeId(2);
+/// A broker that was fenced a short while ago.
+pub const LATELY_FENCED: NodeId = NodeId(3);
 pub const LISTENER: &str = "PLAINTEXT";
 
 #[derive(Clone)]
@@ -65,7 +69,7 @@ impl FakeBackend {
         let dir = std::env::temp_dir();
         let config = NodeConfig::on_loopback(NODE, &dir, settings).expect("a legal configuration");
         let mut image = Image { end: Offset(1), ..Image::default() };
-        for (id, fenced) in [(NODE, false), (FENCED, true)] {
+        for (id, fenced) in [(NODE, false), (FENCED, true), (LATELY_FENCED, true)] {
             image.brokers.insert(id, Arc::new(broker(id, fenced)));
         }
         image.features.insert("metadata.version".to_owned(), 25);
@@ -286,6 +290,10 @@ impl Backend for FakeBackend {
         }
     }
 
+    fn lists(&self, broker: &Broker) -> bool {
+        !broker.fenced || broker.id == LATELY_FENCED
+    }
+
     fn cluster_id(&self) -> ClusterId {
         ClusterId(0xc1)
     }
@@ -389,6 +397,18 @@ impl Backend for FakeBackend {
         Ok(state.next_producer)
     }
 
+    async fn change_voters(
+        &self,
+        change: VoterChange,
+        _: Vec<VoterEndpoint>,
+        _: Duration,
+    ) -> Result<(), VoterChangeError> {
+        match change {
+            VoterChange::Add(key) if key.id == NodeId(3000) => Err(VoterChangeError::Duplicate),
+            _ => Ok(()),
+        }
+    }
+
     async fn quorum(&self) -> Result<QuorumView, ErrorCode> {
         let voter = VoterView {
             id: NodeId(3000),
@@ -396,6 +416,8 @@ impl Backend for FakeBackend {
             end: Offset(12),
             last_fetch_ms: 1,
             last_caught_up_ms: 2,
+            controller: true,
+            endpoints: Vec::new(),
         };
         Ok(QuorumView {
             leader: Some(NodeId(3000)),

@@ -46,7 +46,8 @@ pub fn every_version(visit: &mut impl Visit) {
         AlterConfigsRequest, DescribeLogDirsRequest, CreatePartitionsRequest, ElectLeadersRequest,
         IncrementalAlterConfigsRequest, AlterPartitionReassignmentsRequest,
         ListPartitionReassignmentsRequest, DescribeQuorumRequest, DescribeClusterRequest,
-        UnregisterBrokerRequest, DescribeTopicPartitionsRequest);
+        UnregisterBrokerRequest, DescribeTopicPartitionsRequest, AddRaftVoterRequest,
+        RemoveRaftVoterRequest);
 }
 
 impl Sample for ProduceRequest {
@@ -282,6 +283,30 @@ impl Sample for DescribeQuorumRequest {
             .with_topic_name(name("__cluster_metadata"))
             .with_partitions(vec![describe_quorum_request::PartitionData::default()]);
         DescribeQuorumRequest::default().with_topics(vec![topic])
+    }
+}
+
+impl Sample for AddRaftVoterRequest {
+    fn sample(_: i16) -> Self {
+        let listener = add_raft_voter_request::Listener::default()
+            .with_name(StrBytes::from_static_str("CONTROLLER"))
+            .with_host(StrBytes::from_static_str("127.0.0.1"))
+            .with_port(9093);
+        AddRaftVoterRequest::default()
+            .with_cluster_id(None)
+            .with_timeout_ms(1_000)
+            .with_voter_id(4)
+            .with_voter_directory_id(uuid::Uuid::from_u128(4))
+            .with_listeners(vec![listener])
+    }
+}
+
+impl Sample for RemoveRaftVoterRequest {
+    fn sample(_: i16) -> Self {
+        RemoveRaftVoterRequest::default()
+            .with_cluster_id(None)
+            .with_voter_id(4)
+            .with_voter_directory_id(uuid::Uuid::from_u128(4))
     }
 }
 

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use kraft_model::log::Log;
-use kraft_model::raft::{RaftLog, SnapshotId};
-use kraft_model::{Epoch, NodeId, Offset};
+use kraft_model::raft::{RaftLog, SnapshotId, Voters, VotersRecord};
+use kraft_model::{ClusterId, DirectoryId, Epoch, NodeId, Offset, ReplicaKey};
 use kraft_node::storage::{
-    LogConfig, MetadataLog, MetadataRecovery, Records, StorageError, records,
+    LogConfig, MetaProperties, MetadataLog, MetadataRecovery, Records, StorageError, VoterEndpoint,
+    VoterNode, format_voter, records,
 };
 
 use crate::support::{directory, files};
@@ -143,7 +144,7 @@ const SNAPSHOT: SnapshotId = SnapshotId { end: Offset(20), epoch: Epoch(1) };
 fn with_snapshot(home: &Home) -> MetadataLog {
     let (mut log, _) = home.open();
     (0..40).for_each(|i| propose(&mut log, 1, &vec![i; 300]));
-    let mut writer = log.snapshots().create(SNAPSHOT, 7).unwrap();
+    let mut writer = log.snapshots().create(SNAPSHOT, 7, &[]).unwrap();
     writer.append([&b"topic"[..], b"partition"].into_iter()).unwrap();
     writer.append(std::iter::once(&[9; 70_000][..])).unwrap();
     log.snapshot_stored(writer.finish().unwrap());
@@ -232,4 +233,113 @@ fn a_fetched_snapshot_that_is_not_whole_is_refused() {
     store.store_chunk(SNAPSHOT, 0, &chunk.bytes, true).unwrap();
     assert_eq!(store.list().unwrap(), [SNAPSHOT]);
     assert!(log.read_snapshot(SNAPSHOT, 1 << 30).is_none());
+}
+
+fn voter(id: i32) -> VoterNode {
+    let key = ReplicaKey { id: NodeId(id), directory: DirectoryId(id as u128) };
+    let name = "CONTROLLER".to_owned();
+    let endpoint = VoterEndpoint { name, host: "127.0.0.1".to_owned(), port: 9000 + id as u16 };
+    VoterNode { key, endpoints: vec![endpoint] }
+}
+
+fn keys(nodes: &[VoterNode]) -> Voters {
+    nodes.iter().map(|node| node.key).collect()
+}
+
+/// A directory as a quorum of these voters is formatted.
+fn formatted(voters: &[VoterNode]) -> Home {
+    let home = Home::new();
+    let (cluster, node) = (ClusterId(5), voters[0].key.id);
+    let properties = MetaProperties { cluster, node, directory: voters[0].key.directory };
+    format_voter(home.0.path(), properties, voters).unwrap();
+    home
+}
+
+#[test]
+fn a_formatted_quorum_knows_its_voters_before_its_log_has_a_record() {
+    let voters = [voter(1), voter(2), voter(3)];
+    let home = formatted(&voters);
+    let (log, _) = home.open();
+    let record = log.voters_below(Offset::ZERO).unwrap();
+    assert_eq!((record.offset, record.voters), (VotersRecord::BOOTSTRAP, keys(&voters)));
+    assert_eq!(log.voters(), voters);
+    assert_eq!(log.snapshot(), None, "it is no snapshot of anything");
+    let other = Home::new();
+    let (unformatted, _) = other.open();
+    assert_eq!(unformatted.voters_below(Offset(9)), None);
+}
+
+#[test]
+fn the_voters_follow_the_log_and_outlive_a_restart() {
+    let home = formatted(&[voter(1)]);
+    let (mut log, _) = home.open();
+    log.append_leader_change(Epoch(1), NodeId(1));
+    log.append_voters(Epoch(1), &keys(&[voter(1)]));
+    assert!(log.note_endpoints(voter(2)));
+    log.append_voters(Epoch(1), &keys(&[voter(1), voter(2)]));
+    propose(&mut log, 1, b"record");
+    flush(&mut log);
+    let (before, after) = ([voter(1)], [voter(1), voter(2)]);
+    drop(log);
+    let (mut log, _) = home.open();
+    assert_eq!(log.voters(), after, "endpoints and all");
+    assert_eq!(log.voters_below(Offset(3)).unwrap().offset, Offset(2));
+    assert_eq!(log.voters_below(Offset(2)).unwrap().voters, keys(&before));
+    log.truncate(Offset(2));
+    assert_eq!(log.voters(), before);
+    log.truncate(Offset(1));
+    assert_eq!(log.voters_below(log.end()).unwrap().offset, VotersRecord::BOOTSTRAP);
+}
+
+#[test]
+fn a_follower_learns_the_voters_from_the_bytes_that_it_fetches() {
+    let leaders = formatted(&[voter(1)]);
+    let (mut leader, _) = leaders.open();
+    leader.append_leader_change(Epoch(1), NodeId(1));
+    leader.append_voters(Epoch(1), &keys(&[voter(1)]));
+    propose(&mut leader, 1, b"record");
+    let home = Home::new();
+    let (mut follower, _) = home.open();
+    follower.append(leader.read(Offset::ZERO));
+    assert_eq!(follower.voters(), [voter(1)]);
+}
+
+#[test]
+fn a_snapshot_holds_the_voters_of_its_end() {
+    let home = formatted(&[voter(1)]);
+    let (mut log, _) = home.open();
+    log.append_leader_change(Epoch(1), NodeId(1));
+    log.append_voters(Epoch(1), &keys(&[voter(1)]));
+    log.note_endpoints(voter(2));
+    log.append_voters(Epoch(1), &keys(&[voter(1), voter(2)]));
+    flush(&mut log);
+    let id = SnapshotId { end: Offset(2), epoch: Epoch(1) };
+    let writer = log.snapshots().create(id, 7, log.voters_at(id.end)).unwrap();
+    writer.finish().unwrap();
+    log.snapshots().delete_before(id).unwrap();
+    log.cut_to_snapshot(id);
+    assert_eq!(log.voters_below(id.end).unwrap().voters, keys(&[voter(1)]));
+    assert_eq!(log.voters(), [voter(1), voter(2)]);
+    drop(log);
+    let (log, _) = home.open();
+    assert_eq!(log.voters_below(id.end).unwrap().voters, keys(&[voter(1)]), "from the snapshot");
+    assert_eq!(log.voters(), [voter(1), voter(2)], "from the log behind it");
+
+    // Who fetches the snapshot gets them with it.
+    let other = Home::new();
+    let (mut fetcher, _) = other.open();
+    let (chunk, last) = log.read_snapshot(id, 0).unwrap();
+    fetcher.snapshots().store_chunk(id, 0, &chunk.bytes, last).unwrap();
+    fetcher.cut_to_snapshot(id);
+    assert_eq!(fetcher.voters(), [voter(1)]);
+}
+
+#[test]
+fn a_voters_record_that_cannot_be_read_stops_the_process() {
+    let home = formatted(&[voter(1)]);
+    let (mut log, _) = home.open();
+    let key = [0, 0, 0, 6];
+    let records = [(Some(&key[..]), &[0, 9, 9][..])];
+    log.append(Records::build_keyed(log.end(), 1, 1, true, records.into_iter()));
+    assert!(log.failure().is_some(), "going on with other voters than the rest would be worse");
 }

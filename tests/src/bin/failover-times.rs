@@ -1,4 +1,4 @@
-//! How long clients wait when something dies: `cargo run --release -p kraft-tests --bin failover-times [RUNS]`.
+//! How long clients wait when something dies: `cargo run --release -p kraft-tests --bin failover-times [RUNS] [FIGURE]`.
 //!
 //! Each figure is the median over the runs, in milliseconds, at default settings, as a raw client sees it that
 //! asks every 10 ms. Prints one JSON object. Times belong here and not in tests, because machines stall.
@@ -159,7 +159,10 @@ fn main() {
         ("controller_killed_to_topic_ms", controller_killed),
     ];
     let mut results = serde_json::Map::new();
-    for (name, figure) in figures {
+    let only = std::env::args().nth(2);
+    for (name, figure) in
+        figures.into_iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name))
+    {
         let times: Vec<Duration> = (0..runs).map(|_| figure()).collect();
         let all: Vec<u128> = times.iter().map(Duration::as_millis).collect();
         eprintln!("{name}: {all:?}");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::check::{Checked, Configuration, Mutated, Tier, explore_within};
+use crate::check::{Checked, Configuration, Mutated, Tier, explore_within, serve};
 use crate::metadata::partition::Policy;
 use crate::metadata::{ControllerDefaults, Image, Partition};
 use crate::{ClusterId, TopicPartition};
@@ -308,6 +308,7 @@ macro_rules! configuration {
             tier: $tier,
             bounds: || $model.bounds(),
             explore: |budget| explore_within(&$model, budget),
+            serve: |address| serve(&$model, address),
         }
     };
 }

@@ -3,7 +3,7 @@
 use super::{Bounds, Delivery, QuorumModel};
 use crate::Guard;
 use crate::check::{
-    Checked, Configuration, Fate, Mutated, Mutation, Tier, explore_within, hunt_within,
+    Checked, Configuration, Fate, Mutated, Mutation, Tier, explore_within, hunt_within, serve,
 };
 
 /// Nothing goes wrong but that time passes.
@@ -48,6 +48,7 @@ macro_rules! configuration {
             tier: Tier::$tier,
             bounds: || QuorumModel::<3>::new(BOUNDS).bounds(),
             explore: |budget| explore_within(&QuorumModel::<3>::new(BOUNDS), budget),
+            serve: |address| serve(&QuorumModel::<3>::new(BOUNDS), address),
         }
     }};
 }

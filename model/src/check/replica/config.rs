@@ -1,7 +1,7 @@
 //! The configurations: what is bounded, and how far.
 
 use crate::check::{
-    Budget, Checked, Configuration, Fate, Mutated, Mutation, Outcome, Tier, explore_within,
+    Budget, Checked, Configuration, Fate, Mutated, Mutation, Outcome, Tier, explore_within, serve,
 };
 use crate::{Guard, LeaderEpoch};
 
@@ -115,6 +115,7 @@ macro_rules! configuration {
             tier: $tier,
             bounds: || $model.bounds(),
             explore: |budget| explore_within(&$model, budget),
+            serve: |address| serve(&$model, address),
         }
     };
 }

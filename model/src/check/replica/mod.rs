@@ -15,6 +15,7 @@
 mod act;
 mod config;
 mod list;
+mod projection;
 pub(super) mod shared;
 mod state;
 mod tell;

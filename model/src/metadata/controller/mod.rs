@@ -128,6 +128,7 @@ impl<R: Rules> Controller<R> {
             }
             Event::Loaded(image) => self.loaded(*image, fx),
             Event::Lead { epoch: _, next } => self.lead(next, fx),
+            Event::Appended { end } => self.appended(end),
             Event::LostLeadership => self.lost_leadership(fx),
             Event::Request { id, request, entropy } => self.request(id, request, entropy, fx),
             Event::Timeout(timer) => self.timeout(timer, fx),
@@ -180,6 +181,13 @@ impl<R: Rules> Controller<R> {
         }
         active.arm(&self.defaults, fx);
         self.active = Some(active);
+    }
+
+    /// The next record lands behind what the quorum appended itself.
+    fn appended(&mut self, end: Offset) {
+        if let Some(active) = &mut self.active {
+            active.latest.end = active.latest.end.max(end);
+        }
     }
 
     /// K2.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use actix::Context;
 use kraft_model::metadata::{ControllerDefaults, Effect, Event, Image, Request, RequestId, Timer};
-use kraft_model::raft;
 use tracing::{debug, warn};
 
 use super::{QuorumActor, Work};
@@ -69,7 +68,7 @@ impl QuorumActor {
                 let now = super::describe::now_ms();
                 let values = values.iter().map(|value: &bytes::Bytes| &value[..]);
                 let batch = Records::build(base, epoch.0, now, false, values);
-                self.work.push_front(Work::Quorum(raft::Event::Propose(batch)));
+                self.proposals.push_back(batch);
             }
             Err(error) => self.fatal(format!("a metadata record cannot be encoded: {error}")),
         }

@@ -9,6 +9,10 @@ use kraft_model::{Offset, ReplicaKey};
 
 use super::QuorumActor;
 use crate::peer::{QuorumView, VoterView};
+use crate::storage::VoterEndpoint;
+
+/// An observer that has not fetched for so long is not shown any more (Kafka's figure).
+const OBSERVER_TIME_MS: i64 = 300_000;
 
 /// When each replica of the metadata log last fetched, for display only.
 #[derive(Default)]
@@ -51,8 +55,10 @@ impl QuorumActor {
         let mut voters: Vec<VoterView> =
             self.quorum.voters().iter().map(|key| self.replica_view(*key, leads)).collect();
         voters.sort_by_key(|voter| voter.id);
-        let observers = self.progress.replicas.keys();
-        let observers = observers.filter(|key| leads && !self.is_voter(key.id));
+        let recent = now_ms() - OBSERVER_TIME_MS;
+        let observers = self.progress.replicas.iter();
+        let observers = observers.filter(|(_, seen)| leads && seen.last_fetch_ms >= recent);
+        let observers = observers.map(|(key, _)| key).filter(|key| !self.votes(**key));
         QuorumView {
             leader: self.quorum.leader(),
             epoch: self.quorum.epoch(),
@@ -62,6 +68,26 @@ impl QuorumActor {
         }
     }
 
+    /// Whether the replica is a voter. A static one has no directory in the configuration.
+    fn votes(&self, key: ReplicaKey) -> bool {
+        let mut voters = self.quorum.voters().iter();
+        voters.any(|v| *v == key || v.id == key.id && v.directory.is_zero())
+    }
+
+    /// Where a replica is reached: the log knows voters, the links everybody.
+    fn endpoints(&self, key: ReplicaKey) -> Vec<VoterEndpoint> {
+        let named = self.disk.log.voters().iter().find(|voter| voter.key == key);
+        if let Some(voter) = named {
+            return voter.endpoints.clone();
+        }
+        if key.id == self.me.id {
+            return self.endpoints.clone();
+        }
+        let Some((true, (host, port))) = self.finding.of(key.id) else { return Vec::new() };
+        let name = self.config.controller_listeners.first().cloned().unwrap_or_default();
+        vec![VoterEndpoint { name, host: host.clone(), port: *port }]
+    }
+
     fn replica_view(&self, key: ReplicaKey, leads: bool) -> VoterView {
         let unknown = VoterView {
             id: key.id,
@@ -69,6 +95,9 @@ impl QuorumActor {
             end: Offset(-1),
             last_fetch_ms: -1,
             last_caught_up_ms: -1,
+            controller: key.id == self.me.id && self.config.roles.controller
+                || self.is_controller(key.id),
+            endpoints: self.endpoints(key),
         };
         if !leads {
             return unknown;
@@ -84,8 +113,10 @@ impl QuorumActor {
                 ..unknown
             };
         }
-        let same_id = |(seen, _): &(&ReplicaKey, &Seen)| seen.id == key.id;
-        match self.progress.replicas.iter().find(same_id) {
+        let wanted = |(seen, _): &(&ReplicaKey, &Seen)| {
+            seen.id == key.id && (key.directory.is_zero() || seen.directory == key.directory)
+        };
+        match self.progress.replicas.iter().find(wanted) {
             Some((found, seen)) => VoterView {
                 directory: found.directory,
                 end: seen.end,

@@ -14,10 +14,12 @@
 mod controller_effects;
 mod describe;
 mod disk;
+mod finding;
 mod outbox;
 mod raft_effects;
 mod replay;
 mod replies;
+mod voters;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -29,13 +31,17 @@ use kraft_model::{ClusterId, Epoch, Incarnation, NodeId, Offset, ReplicaKey, Shi
 use tracing::{error, info};
 
 use super::Timers;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, Roles};
 use crate::limits;
 use crate::peer::{LinkId, Links, QuorumView};
-use crate::storage::{MetadataLog, Records};
+use crate::storage::{MetadataLog, Records, VoterEndpoint};
 use disk::Disk;
+pub use finding::FINDING;
+use finding::Finding;
 use outbox::Outbox;
 use replies::Replies;
+pub use voters::Asked;
+use voters::Changes;
 
 /// Who learns of what the quorum actor finds out.
 pub trait Listener: 'static {
@@ -56,6 +62,8 @@ pub struct Parts {
     pub me: ReplicaKey,
     pub log: MetadataLog,
     pub stored: raft::StoredState,
+    /// Where other controllers reach this one; none on a broker.
+    pub endpoints: Vec<VoterEndpoint>,
     pub links: Links,
     pub listener: Box<dyn Listener>,
 }
@@ -84,6 +92,12 @@ pub struct QuorumActor {
     progress: describe::Progress,
     /// The links that are up.
     up: HashMap<LinkId, NodeId>,
+    finding: Finding,
+    changes: Changes,
+    /// Where other controllers reach this one.
+    endpoints: Vec<VoterEndpoint>,
+    /// What the controller has appended and the quorum has yet to, in order and before all else.
+    proposals: VecDeque<Records>,
     work: VecDeque<Work>,
     snapshot_in_progress: bool,
     stopped: bool,
@@ -97,7 +111,7 @@ enum Work {
 
 impl QuorumActor {
     pub fn new(parts: Parts) -> QuorumActor {
-        let Parts { config, cluster, me, log, stored, links, listener } = parts;
+        let Parts { config, cluster, me, log, stored, endpoints, links, listener } = parts;
         let voters: Vec<ReplicaKey> = config
             .voters
             .iter()
@@ -128,6 +142,10 @@ impl QuorumActor {
             replies: Replies::default(),
             progress: describe::Progress::default(),
             up: HashMap::new(),
+            finding: Finding::default(),
+            changes: Changes::default(),
+            endpoints,
+            proposals: VecDeque::new(),
             work: VecDeque::new(),
             snapshot_in_progress: false,
             stopped: false,
@@ -141,7 +159,7 @@ impl QuorumActor {
             return;
         }
         self.work.push_back(first);
-        while let Some(work) = self.work.pop_front() {
+        while let Some(work) = self.next_work() {
             match work {
                 Work::Quorum(event) => self.step_quorum(event, context),
                 Work::Controller(event) => self.step_controller(event, context),
@@ -152,6 +170,11 @@ impl QuorumActor {
             }
         }
         self.disk.start_writes(context);
+    }
+
+    fn next_work(&mut self) -> Option<Work> {
+        let proposal = self.proposals.pop_front().map(raft::Event::Propose).map(Work::Quorum);
+        proposal.or_else(|| self.work.pop_front())
     }
 
     fn step_quorum(&mut self, event: raft::Event<Records>, context: &mut Context<Self>) {
@@ -175,6 +198,7 @@ impl QuorumActor {
         error!("{reason}");
         self.stopped = true;
         self.work.clear();
+        self.proposals.clear();
         self.listener.fatal(reason);
     }
 }
@@ -188,7 +212,9 @@ impl Actor for QuorumActor {
             return self.fatal(format!("the metadata snapshot cannot be loaded: {failure}"));
         }
         info!(node = %self.me.id, end = %kraft_model::log::Log::end(&self.disk.log), "quorum starts");
+        self.dial_voters();
         self.run(Work::Quorum(raft::Event::Started), context);
+        self.find_voters(context);
     }
 }
 
@@ -217,6 +243,9 @@ pub enum Input {
         peer: NodeId,
         link: LinkId,
         incarnation: Incarnation,
+        roles: Roles,
+        /// Where it says that it is reached.
+        endpoint: (String, u16),
     },
     LinkDown {
         peer: NodeId,
@@ -231,6 +260,14 @@ pub enum Input {
         link: LinkId,
         id: u64,
     },
+    /// Somebody wants the voters changed.
+    ChangeVoters {
+        asked: Asked,
+        change: raft::VoterChange,
+        endpoints: Vec<VoterEndpoint>,
+    },
+    /// A controller that was asked who votes has answered.
+    ToldOfVoters(QuorumView),
     /// An orderly stop: resign, so that another controller takes over at once.
     Resign,
 }
@@ -249,7 +286,8 @@ impl Handler<Input> for QuorumActor {
                 let id = self.replies.local(answer);
                 self.request(id, request, context);
             }
-            Input::LinkUp { peer, link, incarnation } => {
+            Input::LinkUp { peer, link, incarnation, roles, endpoint } => {
+                self.finding.met(peer, roles.controller, endpoint);
                 self.link_up(peer, link, incarnation, context);
             }
             Input::LinkDown { peer, link } => self.link_down(peer, link, context),
@@ -266,6 +304,10 @@ impl Handler<Input> for QuorumActor {
                     crate::peer::Message::QuorumDescribed { id, view },
                 );
             }
+            Input::ChangeVoters { asked, change, endpoints } => {
+                self.change_voters(asked, change, endpoints, context);
+            }
+            Input::ToldOfVoters(view) => self.told_of_voters(&view),
             Input::Resign => self.run(Work::Quorum(raft::Event::Resign), context),
         }
     }

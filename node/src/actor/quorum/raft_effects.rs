@@ -20,6 +20,9 @@ pub enum TimerKey {
     CheckQuorum,
     Announce,
     Retry,
+    VoterChange,
+    Find,
+    Endpoints,
     Hold(NodeId),
 }
 
@@ -30,6 +33,7 @@ fn key(timer: Timer) -> TimerKey {
         Timer::CheckQuorum => TimerKey::CheckQuorum,
         Timer::Announce => TimerKey::Announce,
         Timer::Retry => TimerKey::Retry,
+        Timer::VoterChange => TimerKey::VoterChange,
     }
 }
 
@@ -65,13 +69,20 @@ impl QuorumActor {
             Effect::LeaderKnown { leader, epoch } => {
                 info!(leader = ?leader, %epoch, "leader of the quorum");
                 self.listener.controller(leader, epoch);
+                self.find_voters(context);
+                self.keep_endpoints_true(context);
             }
             Effect::Lead { epoch, start } => self.lead(epoch, start),
             Effect::LostLeadership { epoch } => {
                 info!(%epoch, "leads the quorum no longer");
                 self.work.push_back(Work::Controller(metadata::Event::LostLeadership));
             }
-            Effect::Committed(end) => self.replay_committed(end, context),
+            Effect::VotersKnown => self.voters_known(context),
+            Effect::VotersAnswered { id, result } => self.voters_answered(id, result),
+            Effect::Committed(end) => {
+                self.replay_committed(end, context);
+                self.forget_removed();
+            }
             Effect::StoreSnapshotChunk { snapshot, position, bytes, last } => {
                 self.store_snapshot_chunk(snapshot, position, &bytes, last, context);
             }
@@ -105,6 +116,7 @@ impl QuorumActor {
             Timer::CheckQuorum => fetch.mul_f64(1.5),
             Timer::Announce => fetch / 4,
             Timer::Retry => RETRY + jitter(RETRY),
+            Timer::VoterChange => fetch * 5,
         };
         let slot = key(timer);
         self.timers.set(context, slot, after, move |actor, context| {
@@ -167,7 +179,7 @@ impl QuorumActor {
         context: &mut Context<Self>,
     ) {
         self.up.insert(link, peer);
-        if self.is_voter(peer) {
+        if self.is_controller(peer) {
             self.run(Work::Quorum(Event::Connected(peer)), context);
         }
         let event = metadata::Event::Connected { broker: peer, incarnation };
@@ -180,7 +192,7 @@ impl QuorumActor {
         if self.is_up(peer) {
             return;
         }
-        if self.is_voter(peer) {
+        if self.is_controller(peer) {
             self.run(Work::Quorum(Event::Disconnected(peer)), context);
         }
         self.run(Work::Controller(metadata::Event::Disconnected { broker: peer }), context);
@@ -198,7 +210,7 @@ impl QuorumActor {
         context: &mut Context<Self>,
     ) {
         warn!(%peer, %incarnation, "the process is gone: its port refuses connections");
-        if self.is_voter(peer) {
+        if self.is_controller(peer) {
             self.run(Work::Quorum(Event::PeerGone(peer)), context);
             // The evidence is of the process that ended; its successor's link may be up already.
             if self.is_up(peer) {
@@ -207,9 +219,5 @@ impl QuorumActor {
         }
         let event = metadata::Event::PeerGone { broker: peer, incarnation };
         self.run(Work::Controller(event), context);
-    }
-
-    pub(super) fn is_voter(&self, node: NodeId) -> bool {
-        self.config.voters.iter().any(|voter| voter.id == node)
     }
 }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{QuorumActor, Work};
 use crate::peer::record;
-use crate::storage::{RecordBatch, Records, Snapshots, values};
+use crate::storage::{RecordBatch, Records, Snapshots, VoterNode, values};
 
 impl QuorumActor {
     /// Everything below `end` is committed: replays what was not yet.
@@ -115,7 +115,9 @@ impl QuorumActor {
         let id = SnapshotId { end: self.replayed, epoch: self.replayed_epoch };
         let image = self.committed().clone();
         let snapshots = self.disk.log.snapshots();
-        let write = tokio::task::spawn_blocking(move || write_snapshot(&snapshots, id, &image));
+        let voters = self.disk.log.voters_at(id.end).to_vec();
+        let write =
+            tokio::task::spawn_blocking(move || write_snapshot(&snapshots, id, &voters, &image));
         context.spawn(actix::fut::wrap_future::<_, Self>(write).map(
             move |done, actor, context| {
                 actor.snapshot_in_progress = false;
@@ -136,10 +138,15 @@ impl QuorumActor {
 /// Records of a snapshot in one batch.
 const SNAPSHOT_BATCH: usize = 1_000;
 
-fn write_snapshot(snapshots: &Snapshots, id: SnapshotId, image: &Image) -> Result<(), String> {
+fn write_snapshot(
+    snapshots: &Snapshots,
+    id: SnapshotId,
+    voters: &[VoterNode],
+    image: &Image,
+) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let mut writer =
-        snapshots.create(id, super::describe::now_ms()).map_err(|error| text(&error))?;
+        snapshots.create(id, super::describe::now_ms(), voters).map_err(|error| text(&error))?;
     for records in image.records().chunks(SNAPSHOT_BATCH) {
         let values: Result<Vec<_>, _> = records.iter().map(record::encode).collect();
         let values = values.map_err(|error| text(&error))?;

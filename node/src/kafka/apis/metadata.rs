@@ -45,6 +45,7 @@ pub async fn handle<B: Backend>(
             Vec::new()
         };
     let image = context.backend.image();
+    let listed = |broker: &Broker| context.backend.lists(broker);
     let view = View { image: &image, listener: &context.listener };
     let mut topics: Vec<MetadataResponseTopic> = if all {
         image
@@ -66,11 +67,10 @@ pub async fn handle<B: Backend>(
     } else {
         NO_OPERATIONS
     };
-    let brokers = view.brokers();
     MetadataResponse::default()
         .with_cluster_id(Some(string(&context.backend.cluster_id().to_string())))
-        .with_controller_id(any_broker(&brokers))
-        .with_brokers(brokers)
+        .with_controller_id(any_broker(&view.brokers(|broker| !broker.fenced)))
+        .with_brokers(view.brokers(listed))
         .with_topics(topics)
         .with_cluster_authorized_operations(operations)
 }
@@ -146,9 +146,9 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    fn brokers(&self) -> Vec<MetadataResponseBroker> {
-        let unfenced = self.image.brokers.values().filter(|broker| !broker.fenced);
-        unfenced.filter_map(|broker| self.broker(broker)).collect()
+    fn brokers(&self, which: impl Fn(&Broker) -> bool) -> Vec<MetadataResponseBroker> {
+        let brokers = self.image.brokers.values().filter(|broker| which(broker));
+        brokers.filter_map(|broker| self.broker(broker)).collect()
     }
 
     fn broker(&self, broker: &Broker) -> Option<MetadataResponseBroker> {

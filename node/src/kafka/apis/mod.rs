@@ -21,6 +21,7 @@ mod reassignments;
 mod schemas;
 mod topic_partitions;
 mod topics;
+mod voters;
 mod wire;
 
 use std::rc::Rc;
@@ -195,6 +196,10 @@ apis! {
     DescribeTopicPartitions(75, 0..=0, DESCRIBE_TOPIC_PARTITIONS,
         DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse,
         topic_partitions::describe);
+    AddRaftVoter(80, 0..=0, ADD_RAFT_VOTER,
+        AddRaftVoterRequest => AddRaftVoterResponse, voters::add);
+    RemoveRaftVoter(81, 0..=0, REMOVE_RAFT_VOTER,
+        RemoveRaftVoterRequest => RemoveRaftVoterResponse, voters::remove);
 }
 
 /// Every API that is served, by key.

@@ -1,7 +1,6 @@
 //! DescribeQuorum: the controllers' quorum as this broker's node sees it (KIP-595, KIP-836).
 
 use kraft_model::ErrorCode;
-use kraft_model::metadata::Image;
 use proto_kafka::messages::describe_quorum_response::{
     Listener, Node, PartitionData, ReplicaState, TopicData,
 };
@@ -48,7 +47,7 @@ pub async fn describe<B: Backend>(
     let answer = DescribeQuorumResponse::default().with_topics(topics.collect());
     match version {
         ..2 => answer,
-        _ => answer.with_nodes(nodes(&context.backend.image())),
+        _ => answer.with_nodes(nodes(&view)),
     }
 }
 
@@ -78,17 +77,17 @@ fn replica(view: &VoterView, version: i16) -> ReplicaState {
     }
 }
 
-fn nodes(image: &Image) -> Vec<Node> {
-    let nodes = image.controllers.values().map(|controller| {
-        let listeners = controller.endpoints.iter().map(|endpoint| {
+/// Where those that vote or could vote are reached.
+fn nodes(view: &QuorumView) -> Vec<Node> {
+    let controllers = view.voters.iter().chain(&view.observers).filter(|node| node.controller);
+    let nodes = controllers.filter(|node| !node.endpoints.is_empty()).map(|node| {
+        let listeners = node.endpoints.iter().map(|endpoint| {
             Listener::default()
-                .with_name(string(&endpoint.listener))
+                .with_name(string(&endpoint.name))
                 .with_host(string(&endpoint.host))
                 .with_port(endpoint.port)
         });
-        Node::default()
-            .with_node_id(BrokerId(controller.controller.0))
-            .with_listeners(listeners.collect())
+        Node::default().with_node_id(BrokerId(node.id.0)).with_listeners(listeners.collect())
     });
     nodes.collect()
 }

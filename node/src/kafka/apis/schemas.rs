@@ -159,3 +159,15 @@ pub const DESCRIBE_TOPIC_PARTITIONS: Schema = Schema {
     // names, responsePartitionLimit, cursor
     fields: &[structs(&[text()]), I32, optional(&[text(), I32])],
 };
+
+pub const ADD_RAFT_VOTER: Schema = Schema {
+    flexible_from: 0,
+    // clusterId, timeoutMs, voterId, voterDirectoryId, listeners: name, host, port
+    fields: &[text(), I32, I32, uuid(), structs(&[text(), text(), I16])],
+};
+
+pub const REMOVE_RAFT_VOTER: Schema = Schema {
+    flexible_from: 0,
+    // clusterId, voterId, voterDirectoryId
+    fields: &[text(), I32, uuid()],
+};
