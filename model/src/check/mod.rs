@@ -9,6 +9,7 @@
 //! owns everything that can go wrong around it. [`models`] lists the configurations that must
 //! hold, [`mutations`] for every guard the configuration that must notice when it is gone.
 
+pub mod cluster;
 mod count;
 mod explore;
 mod explorer;
@@ -17,6 +18,7 @@ mod gauge;
 pub mod quorum;
 pub mod replica;
 mod search;
+mod shared;
 mod story;
 mod value;
 
@@ -122,10 +124,12 @@ pub struct Mutation {
 
 /// Every configuration that must hold, quick ones first.
 pub fn models() -> Vec<Configuration> {
-    quorum::models().into_iter().chain(replica::configurations()).collect()
+    let replicas = replica::configurations().into_iter().chain(cluster::configurations());
+    quorum::models().into_iter().chain(replicas).collect()
 }
 
 /// Every wired guard with the configuration aimed at it.
 pub fn mutations() -> Vec<Mutation> {
-    quorum::mutations().into_iter().chain(replica::mutations()).collect()
+    let replicas = replica::mutations().into_iter().chain(cluster::mutations());
+    quorum::mutations().into_iter().chain(replicas).collect()
 }

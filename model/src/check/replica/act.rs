@@ -8,8 +8,8 @@ use crate::{LeaderEpoch, Offset};
 
 use super::config::ReplicaModel;
 use super::list::Action;
-use super::shared::Shared;
 use super::state::{Alteration, BROKERS, Broker, Controller, Exchange, History, State, Stop, node};
+use crate::check::shared::Shared;
 
 impl ReplicaModel {
     pub(super) fn initial(&self) -> State {

@@ -22,7 +22,7 @@ mod registration;
 mod scope;
 mod topics;
 
-use crate::{ClusterId, Incarnation, NodeId, Offset, Rules, Shipped};
+use crate::{ClusterId, Guard, Incarnation, NodeId, Offset, Rules, Shipped};
 
 use super::{Effect, Effects, Event, Image, Record, Request, RequestId, Response};
 use active::Active;
@@ -191,6 +191,9 @@ impl<R: Rules> Controller<R> {
     /// K2.
     fn lost_leadership(&mut self, fx: &mut Effects) {
         if let Some(active) = self.active.take() {
+            if !self.rules.holds(Guard::KeepUncommitted) {
+                self.committed = active.latest.clone();
+            }
             active.resign(fx);
         }
     }
@@ -203,7 +206,9 @@ impl<R: Rules> Controller<R> {
             return;
         };
         let response = active.operate(&scope, &request, &self.links, fx);
-        active.answer(id, response, self.committed.end, fx);
+        let waits = self.rules.holds(Guard::AnswerBeforeCommit);
+        let committed = if waits { self.committed.end } else { active.latest.end };
+        active.answer(id, response, committed, fx);
     }
 
     /// The scope of decisions that no request asks for.

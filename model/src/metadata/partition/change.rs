@@ -184,16 +184,17 @@ impl<'a, B: Brokers, R: Rules> Draft<'a, B, R> {
     }
 
     /// The same figure by which the leader's broker holds its high watermark back (L2). Kafka takes
-    /// another partition's replica count. That is a fault by itself, and it is what lets a removed
-    /// replica stay in the ELR of a partition that has fewer replicas now.
+    /// the replica count of another partition of the topic. That is a fault by itself, and it is
+    /// what lets a removed replica stay in the ELR of a partition that has fewer replicas now.
     fn min_isr(&self) -> usize {
-        let is_shared =
-            self.rules.holds(Guard::TwoMinIsrs) && self.rules.holds(Guard::ElrOutsideReplicas);
-        if is_shared {
-            effective_min_isr(self.policy.min_isr, &self.after)
-        } else {
-            self.policy.min_isr.max(1) as usize
+        if !self.rules.holds(Guard::ElrOutsideReplicas) {
+            return self.policy.min_isr.max(1) as usize;
         }
+        if !self.rules.holds(Guard::TwoMinIsrs) {
+            let other = Partition { replicas: Nodes::from_iter([NodeId(0)]), ..self.after };
+            return effective_min_isr(self.policy.min_isr, &other);
+        }
+        effective_min_isr(self.policy.min_isr, &self.after)
     }
 
     fn elect(&mut self) {
