@@ -20,6 +20,13 @@ struct Digested<T> {
 
 const UNKNOWN: u64 = 0;
 
+/// A copy is made in order to be changed.
+impl<T: Clone> Clone for Digested<T> {
+    fn clone(&self) -> Self {
+        Digested { digest: AtomicU64::new(UNKNOWN), value: self.value.clone() }
+    }
+}
+
 impl<T> Shared<T> {
     pub fn new(value: T) -> Shared<T> {
         Shared(Arc::new(Digested { digest: AtomicU64::new(UNKNOWN), value }))
@@ -29,10 +36,7 @@ impl<T> Shared<T> {
 impl<T: Clone> Shared<T> {
     /// Changes the value, for this owner only.
     pub fn change<A>(&mut self, change: impl FnOnce(&mut T) -> A) -> A {
-        if Arc::get_mut(&mut self.0).is_none() {
-            *self = Shared::new(self.0.value.clone());
-        }
-        let own = Arc::get_mut(&mut self.0).expect("the only owner of what was just made");
+        let own = Arc::make_mut(&mut self.0);
         *own.digest.get_mut() = UNKNOWN;
         change(&mut own.value)
     }

@@ -93,12 +93,12 @@ pub const REASSIGN: ClusterModel = ClusterModel {
     ..CALM
 };
 
-/// A move that is called off, and brokers that stop on the way.
+/// A move that is called off while a broker is fenced.
 pub const CANCEL: ClusterModel = ClusterModel {
     name: "cluster-cancel",
     replicas: &[0, 1],
     targets: &[Some(&[0, 1, 2]), None],
-    left: Left { fences: 1, lossy_stops: 1, reassignments: 2, ..NOTHING },
+    left: Left { fences: 1, reassignments: 2, ..NOTHING },
     witnesses: &[LATER_LEADER, ELR_KEPT],
     ..CALM
 };
@@ -107,18 +107,14 @@ pub const CANCEL: ClusterModel = ClusterModel {
 pub const RESTART: ClusterModel = ClusterModel {
     name: "cluster-restart",
     replicas: &[0, 1],
-    left: Left { clean_stops: 1, lossy_stops: 1, silences: 1, ..NOTHING },
+    left: Left { clean_stops: 1, lossy_stops: 1, ..NOTHING },
     witnesses: &[LATER_LEADER, ELR_KEPT, STALE_BROKER],
     ..CALM
 };
 
 /// The same with three replicas.
-pub const RESTARTS: ClusterModel = ClusterModel {
-    name: "cluster-restarts",
-    replicas: &[0, 1, 2],
-    left: Left { clean_stops: 1, lossy_stops: 1, ..NOTHING },
-    ..RESTART
-};
+pub const RESTARTS: ClusterModel =
+    ClusterModel { name: "cluster-restarts", replicas: &[0, 1, 2], ..RESTART };
 
 /// A broker loses power while the controller fails over.
 pub const CRASHES: ClusterModel = ClusterModel {
@@ -181,11 +177,11 @@ pub fn configurations() -> Vec<Configuration> {
         configuration!(REASSIGN, Tier::Quick),
         configuration!(RESTART, Tier::Quick),
         configuration!(REPEATS, Tier::Quick),
+        configuration!(FAILOVERS, Tier::Quick),
+        configuration!(CRASHES, Tier::Quick),
         configuration!(FAILOVER, Tier::Full),
-        configuration!(FAILOVERS, Tier::Full),
         configuration!(CANCEL, Tier::Full),
         configuration!(RESTARTS, Tier::Full),
-        configuration!(CRASHES, Tier::Full),
     ]
 }
 

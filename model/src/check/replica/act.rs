@@ -229,8 +229,8 @@ impl ReplicaModel {
             if self.fetches_in_flight {
                 self.ask(state, index);
             }
-            if let Some(asked) = state.brokers[index].replica.wanted_alteration()
-                && state.alters[index].is_none()
+            if state.alters[index].is_none()
+                && let Some(asked) = state.brokers[index].replica.wanted_alteration()
             {
                 let sender = state.controller.broker_epoch(index);
                 let request = Alteration::Asked { sender, asked };
