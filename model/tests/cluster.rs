@@ -2,7 +2,9 @@
 
 #![cfg(feature = "check")]
 
-use kraft_model::check::cluster::{CLUSTER, ClusterModel, REASSIGN, REPEATS, RESTART, mutations};
+use kraft_model::check::cluster::{
+    CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVERS, KILLS, REASSIGN, REPEATS, RESTART, mutations,
+};
 use kraft_model::check::{Budget, Fate, Mutation, explore};
 
 fn holds(model: &ClusterModel) {
@@ -32,6 +34,22 @@ fn nothing_is_lost_when_a_controller_fails_during_a_reassignment() {
 #[test]
 fn nothing_is_lost_when_brokers_stop_and_lose_power() {
     holds(&RESTART);
+}
+
+#[test]
+fn nothing_is_lost_when_a_process_is_killed_and_a_machine_loses_power() {
+    holds(&KILLS);
+}
+
+#[test]
+fn nothing_is_lost_when_a_machine_loses_power_during_a_failover_or_controllers_fail_twice() {
+    holds(&CRASHES);
+    holds(&FAILOVERS);
+}
+
+#[test]
+fn nothing_is_lost_when_a_reassignment_is_called_off() {
+    holds(&CANCEL);
 }
 
 #[test]

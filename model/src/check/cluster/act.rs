@@ -108,6 +108,7 @@ impl ClusterModel {
             Action::Hear => self.hear(state),
             Action::Reassign => self.reassign(state),
             Action::Stop { broker } => self.leave(state, at(broker)),
+            Action::Kill { broker } => self.kill(state, at(broker)),
             Action::Crash { broker, kept } => self.crash(state, at(broker), kept),
             Action::Restart { broker } => self.start(state, at(broker)),
         }

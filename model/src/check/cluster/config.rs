@@ -39,6 +39,7 @@ const NOTHING: Left = Left {
     fences: 0,
     silences: 0,
     clean_stops: 0,
+    kills: 0,
     lossy_stops: 0,
     failovers: 0,
     reassignments: 0,
@@ -116,6 +117,14 @@ pub const RESTART: ClusterModel = ClusterModel {
 pub const RESTARTS: ClusterModel =
     ClusterModel { name: "cluster-restarts", replicas: &[0, 1, 2], ..RESTART };
 
+/// A process is killed, and a machine loses power, be it the same one.
+pub const KILLS: ClusterModel = ClusterModel {
+    name: "cluster-kills",
+    left: Left { kills: 1, lossy_stops: 1, ..NOTHING },
+    witnesses: &[LATER_LEADER, ELR_KEPT],
+    ..RESTART
+};
+
 /// A broker loses power while the controller fails over.
 pub const CRASHES: ClusterModel = ClusterModel {
     name: "cluster-crashes",
@@ -139,13 +148,13 @@ impl Checked for ClusterModel {
 
     fn bounds(&self) -> String {
         let Left { appends, fences, silences, clean_stops, lossy_stops, .. } = self.left;
-        let Left { failovers, reassignments, repeats, .. } = self.left;
+        let Left { kills, failovers, reassignments, repeats, .. } = self.left;
         let (min_isr, replicas) = (self.min_isr, self.replicas.len());
         format!(
             "{BROKERS} brokers, 2 controllers, 1 partition on {replicas}, min.insync.replicas \
-             {min_isr}, {appends} records, {failovers} controller failovers, {fences} sessions \
-             run out, {silences} silent followers, {clean_stops} clean stops, {lossy_stops} power \
-             failures, {reassignments} reassignments, {repeats} repeated requests"
+             {min_isr}, {appends} records, {failovers} controller failovers, {fences} sessions run \
+             out, {silences} silent followers, {clean_stops} clean stops, {kills} kills, \
+             {lossy_stops} power failures, {reassignments} reassignments, {repeats} repeated requests"
         )
     }
 
@@ -176,12 +185,13 @@ pub fn configurations() -> Vec<Configuration> {
         configuration!(CLUSTER, Tier::Quick),
         configuration!(REASSIGN, Tier::Quick),
         configuration!(RESTART, Tier::Quick),
+        configuration!(KILLS, Tier::Quick),
+        configuration!(CANCEL, Tier::Quick),
         configuration!(REPEATS, Tier::Quick),
         configuration!(FAILOVERS, Tier::Quick),
         configuration!(CRASHES, Tier::Quick),
         configuration!(FAILOVER, Tier::Full),
-        configuration!(CANCEL, Tier::Full),
-        configuration!(RESTARTS, Tier::Full),
+        configuration!(RESTARTS, Tier::Deep),
     ]
 }
 

@@ -73,6 +73,10 @@ pub enum Action {
     Stop {
         broker: u8,
     },
+    /// The process is killed.
+    Kill {
+        broker: u8,
+    },
     /// Power fails; so many unflushed records are on the disk all the same.
     Crash {
         broker: u8,
@@ -132,6 +136,10 @@ impl ClusterModel {
 
     fn list_absence(&self, state: &State, index: u8, all: &mut Vec<Action>) {
         all.push(Action::Restart { broker: index });
+        let unflushed = state.brokers[usize::from(index)].unflushed();
+        if state.left.lossy_stops > 0 && unflushed > 0 {
+            all.extend((0..=unflushed).map(|kept| Action::Crash { broker: index, kept }));
+        }
         if self.is_unfenced(state, index) {
             all.push(Action::Gone { broker: index });
         }
@@ -159,6 +167,9 @@ impl ClusterModel {
         }
         if left.clean_stops > 0 && !broker.lifecycle.wants_shutdown() {
             all.push(Action::Stop { broker: index });
+        }
+        if left.kills > 0 {
+            all.push(Action::Kill { broker: index });
         }
         if left.lossy_stops > 0 {
             let most = broker.unflushed();

@@ -34,7 +34,10 @@ mod replication;
 mod state;
 mod tell;
 
-pub use config::{CLUSTER, ClusterModel, REASSIGN, REPEATS, RESTART, configurations, mutations};
+pub use config::{
+    CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVER, FAILOVERS, KILLS, REASSIGN, REPEATS, RESTART,
+    RESTARTS, configurations, mutations,
+};
 pub use list::Action;
 pub use quorum::To;
 pub use state::{Left, State};

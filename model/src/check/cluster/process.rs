@@ -81,7 +81,11 @@ impl ClusterModel {
             state.brokers[index].change(set);
             match effect {
                 Effect::Registered(_) => self.publish(state, index),
-                Effect::Exit(epoch) => self.stop(state, index, Stop::Clean(epoch)),
+                Effect::Exit(epoch) => {
+                    let flush = |broker: &mut Broker| broker.disk.as_mut().map(SmallLog::flush);
+                    state.brokers[index].change(flush);
+                    self.stop(state, index, Stop::Clean(epoch));
+                }
                 // Without the file of a clean stop; what is in the page cache stays there.
                 Effect::Abandon => self.stop(state, index, Stop::Lossy),
                 Effect::Refused(_) => state.history.violation = Some("a broker is turned away"),
@@ -232,6 +236,16 @@ impl ClusterModel {
         self.live(state, index, Event::Stop);
     }
 
+    /// The process is killed; the machine stays up.
+    pub(super) fn kill(&self, state: &mut State, index: usize) {
+        state.left.kills -= 1;
+        let Broker { registration, previous_epoch, .. } = *state.brokers[index];
+        let noted = if registration == BrokerEpoch::NONE { previous_epoch } else { registration };
+        let whole = noted != BrokerEpoch::NONE;
+        self.stop(state, index, if whole { Stop::Clean(noted) } else { Stop::Lossy });
+    }
+
+    /// The machine loses power, whether the process runs or not.
     pub(super) fn crash(&self, state: &mut State, index: usize, kept: u8) {
         state.left.lossy_stops -= 1;
         state.brokers[index].change(|broker| {
@@ -244,12 +258,7 @@ impl ClusterModel {
 
     /// The process ends; an AlterPartition that has left may still arrive.
     fn stop(&self, state: &mut State, index: usize, stop: Stop) {
-        state.brokers[index].change(|broker| {
-            if let (Stop::Clean(_), Some(log)) = (stop, &mut broker.disk) {
-                log.flush();
-            }
-            broker.end(index, stop);
-        });
+        state.brokers[index].change(|broker| broker.end(index, stop));
         if !matches!(state.alters[index].as_deref(), Some(Alteration::Asked { .. })) {
             state.alters[index] = None;
         }

@@ -112,7 +112,7 @@ pub struct Broker {
     pub lifecycle: crate::broker::Broker,
     /// What the shell takes for its registration: requests carry it.
     pub registration: BrokerEpoch,
-    /// What the clean-shutdown file said, until the process is registered.
+    /// The registration under which the log that it found was written, until it has its own.
     pub previous_epoch: BrokerEpoch,
     pub call: Option<Call>,
     /// What it has replayed.
@@ -127,14 +127,15 @@ pub struct Broker {
 /// How a broker went down.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Stop {
-    /// In order, under this registration: its log is whole, and its next registration says so.
+    /// In order, or killed while the machine stays up: all that was written under this registration
+    /// is there, and the next one says so.
     Clean(BrokerEpoch),
     /// By a power failure: what was not flushed may be gone.
     Lossy,
 }
 
 impl Stop {
-    /// The epoch in the clean-shutdown file.
+    /// The registration that was noted with the log, if all of it is there.
     pub fn previous_epoch(self) -> BrokerEpoch {
         match self {
             Stop::Clean(epoch) => epoch,
@@ -205,6 +206,8 @@ pub struct Left {
     /// Followers that a leader finds silent.
     pub silences: u8,
     pub clean_stops: u8,
+    /// Processes that are killed: what they wrote is with the kernel.
+    pub kills: u8,
     pub lossy_stops: u8,
     /// Changes of the quorum's leader.
     pub failovers: u8,

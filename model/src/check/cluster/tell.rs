@@ -81,6 +81,7 @@ fn sentence(model: &ClusterModel, state: &State, action: Action) -> String {
             }
         }
         Action::Stop { broker } => format!("broker {broker} is told to stop"),
+        Action::Kill { broker } => format!("the process of broker {broker} is killed"),
         Action::Crash { broker, kept } => {
             format!("broker {broker} loses power; {kept} unflushed records are on disk")
         }
