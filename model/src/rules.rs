@@ -177,4 +177,12 @@ guards! {
     AddBeforeCaughtUp = "add-before-caught-up",
     /// Q12: a leader whose removal is committed resigns (expected survivor).
     RemovedLeaderLeads = "removed-leader-leads",
+    /// P3: a refusal for an ineligible member voids the copies of the proposal.
+    RefuseWithoutTrace = "refuse-without-trace",
+    /// L6: a restarted broker acts on no metadata from before its registration.
+    ViewWithoutRegistration = "view-without-registration",
+    /// I1: producer state follows the log when that is truncated.
+    KeepProducerState = "keep-producer-state",
+    /// I2: a duplicate is acknowledged only where the original is.
+    DuplicateAboveHighWatermark = "duplicate-above-high-watermark",
 }

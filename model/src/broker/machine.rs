@@ -21,18 +21,18 @@ pub struct Broker {
     epoch: Option<BrokerEpoch>,
     metadata_end: Offset,
     /// The metadata that the last heartbeat spoke of.
-    told_end: Offset,
+    pub(super) told_end: Offset,
     /// The one request that is on its way.
     open: Option<Request>,
     /// The timer that decides when to ask next, if nothing is on its way.
-    timer: Option<Timer>,
+    pub(super) timer: Option<Timer>,
     /// Something happened while a request was on its way that the next one is to tell at once.
     has_news: bool,
     serving: bool,
     /// The metadata show this running broker fenced, and it has answered to that.
     known_fenced: bool,
     want_fence: bool,
-    want_shutdown: bool,
+    pub(super) want_shutdown: bool,
     duplicates: u8,
 }
 
@@ -177,7 +177,8 @@ impl Broker {
         if let Some(epoch) = self.epoch.filter(|_| reply.should_shut_down && self.want_shutdown) {
             return self.stop_with(Effect::Exit(epoch), fx);
         }
-        if !reply.fenced {
+        // Until then its partitions are not all known here, however sure the controller is.
+        if !reply.fenced && self.has_replayed_registration() {
             self.run(fx);
         }
         let wants_out = self.want_fence || self.want_shutdown;
@@ -211,9 +212,13 @@ impl Broker {
     /// Whether the registration was replayed since the last heartbeat.
     fn is_news(&self) -> bool {
         self.state == State::Recovering
-            && self
-                .epoch
-                .is_some_and(|epoch| self.told_end.0 <= epoch.0 && self.metadata_end.0 > epoch.0)
+            && self.has_replayed_registration()
+            && self.epoch.is_some_and(|epoch| self.told_end.0 <= epoch.0)
+    }
+
+    /// The registration's record lies at its epoch.
+    fn has_replayed_registration(&self) -> bool {
+        self.epoch.is_some_and(|epoch| self.metadata_end.0 > epoch.0)
     }
 
     fn run(&mut self, fx: &mut Effects) {

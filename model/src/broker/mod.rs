@@ -8,6 +8,8 @@
 //!
 //! Read on: [`Event`], [`Effect`], then [`Broker`].
 
+#[cfg(feature = "check")]
+mod checked;
 mod event;
 mod machine;
 #[cfg(test)]

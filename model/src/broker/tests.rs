@@ -33,6 +33,7 @@ impl Story {
     /// Unfenced, waiting for the next heartbeat.
     fn running() -> Story {
         let mut story = Story::recovering();
+        story.on(Event::Metadata { end: Offset(41), fenced: Some(true) });
         story.on(beat(unfenced()));
         story
     }
@@ -115,11 +116,21 @@ fn what_it_replayed_during_a_heartbeat_is_told_right_after_it() {
 #[test]
 fn it_serves_once_it_is_unfenced_and_is_told_so_only_once() {
     let mut story = Story::recovering();
+    story.on(Event::Metadata { end: Offset(41), fenced: Some(true) });
     let unfenced_now = story.on(beat(unfenced()));
     assert!(unfenced_now.contains(&Effect::Serve));
     assert!(unfenced_now.contains(&Effect::SetTimer(LATER)));
     story.on(Event::Timeout(LATER));
     assert!(!story.on(beat(unfenced())).contains(&Effect::Serve));
+}
+
+#[test]
+fn unfenced_before_it_has_replayed_its_registration_it_serves_nobody_yet() {
+    let mut story = Story::recovering();
+    assert!(!story.on(beat(unfenced())).contains(&Effect::Serve), "which logs are its own?");
+    assert_eq!(story.0.state(), State::Recovering);
+    let replayed = story.on(Event::Metadata { end: Offset(42), fenced: Some(false) });
+    assert_eq!(replayed, [Effect::Serve]);
 }
 
 #[test]

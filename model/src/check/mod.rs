@@ -9,6 +9,7 @@
 //! owns everything that can go wrong around it. [`models`] lists the configurations that must
 //! hold, [`mutations`] for every guard the configuration that must notice when it is gone.
 
+pub mod cluster;
 pub mod controller;
 mod count;
 mod explore;
@@ -18,6 +19,7 @@ mod gauge;
 pub mod quorum;
 pub mod replica;
 mod search;
+mod shared;
 mod story;
 mod value;
 
@@ -121,14 +123,20 @@ pub struct Mutation {
     pub hunt: fn(&Budget) -> Outcome,
 }
 
-/// Every configuration that must hold, quick ones first.
+/// Every configuration that must hold, family by family, the smaller bounds first.
 pub fn models() -> Vec<Configuration> {
-    let machines = quorum::models().into_iter().chain(replica::configurations());
-    machines.chain(controller::configurations()).collect()
+    let families = [
+        quorum::models(),
+        replica::configurations(),
+        controller::configurations(),
+        cluster::configurations(),
+    ];
+    families.into_iter().flatten().collect()
 }
 
-/// Every wired guard with the configuration aimed at it.
+/// Every wired guard with the configuration aimed at it. A guard may have several judges.
 pub fn mutations() -> Vec<Mutation> {
-    let machines = quorum::mutations().into_iter().chain(replica::mutations());
-    machines.chain(controller::mutations()).collect()
+    let families =
+        [quorum::mutations(), replica::mutations(), controller::mutations(), cluster::mutations()];
+    families.into_iter().flatten().collect()
 }

@@ -5,6 +5,7 @@
 
 use crate::metadata::Partition;
 use crate::metadata::partition::Brokers;
+use crate::replica::{DataLog, Producers};
 use crate::{NodeId, Offset};
 
 /// A replica as a judge sees it.
@@ -61,6 +62,12 @@ pub fn isr_is_active(partition: &Partition, brokers: &impl Brokers) -> bool {
     partition.isr.iter().all(|&member| brokers.is_active(member))
 }
 
+/// L2: nobody is in the ISR whom its leader does not count; whoever it does not count may lack
+/// what it takes for committed. Of the broker that leads the partition's present epoch.
+pub fn isr_is_counted(partition: &Partition, is_counted: impl Fn(NodeId) -> bool) -> bool {
+    partition.isr.iter().all(|&member| is_counted(member))
+}
+
 /// While one broker leads one epoch, its high watermark does not go back.
 pub fn high_watermark_stands(before: Offset, after: Offset) -> bool {
     before <= after
@@ -72,11 +79,18 @@ pub fn once_and_in_order(sequences: impl IntoIterator<Item = i32>) -> bool {
     sequences.into_iter().all(|sequence| last.replace(sequence).is_none_or(|last| last < sequence))
 }
 
+/// What is known of producers is what the log says, no more and no less (I1).
+pub fn producers_follow_the_log<L: DataLog>(known: &Producers, log: &L) -> bool {
+    *known == log.producers_at(log.end())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BrokerEpoch;
     use crate::inline::Nodes;
+    use crate::log::Log;
+    use crate::replica::small_log::{SmallBatch, SmallLog};
+    use crate::{BrokerEpoch, LeaderEpoch};
 
     struct Replica {
         high_watermark: i64,
@@ -149,6 +163,24 @@ mod tests {
             |id| Partition { isr: [NodeId(id)].into_iter().collect(), ..Partition::default() };
         assert!(isr_is_active(&isr(0), &OneFenced));
         assert!(!isr_is_active(&isr(1), &OneFenced));
+    }
+
+    #[test]
+    fn a_member_of_the_isr_that_its_leader_does_not_count_is_seen() {
+        let isr = [NodeId(1), NodeId(2)].into_iter().collect();
+        let partition = Partition { isr, ..Partition::default() };
+        assert!(isr_is_counted(&partition, |_| true));
+        assert!(!isr_is_counted(&partition, |member| member == NodeId(1)));
+    }
+
+    #[test]
+    fn a_batch_that_is_known_and_no_longer_in_the_log_is_seen() {
+        let mut log = SmallLog::default();
+        log.append_as_leader(LeaderEpoch(0), SmallBatch::new(0, Some((1, 0))));
+        let known = log.producers_at(log.end());
+        assert!(producers_follow_the_log(&known, &log));
+        log.truncate(Offset(0));
+        assert!(!producers_follow_the_log(&known, &log));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Questions to an image.
 
 use crate::replica::View;
-use crate::{BrokerEpoch, NodeId, TopicId, TopicPartition};
+use crate::{BrokerEpoch, Guard, NodeId, Rules, TopicId, TopicPartition};
 
 use super::config::{self, MIN_INSYNC_REPLICAS, UNCLEAN_LEADER_ELECTION};
 use super::partition::{Brokers, Policy};
@@ -66,6 +66,13 @@ impl Image {
             unclean: text(UNCLEAN_LEADER_ELECTION)
                 .map_or(default.unclean, |value| value.trim().eq_ignore_ascii_case("true")),
         }
+    }
+
+    /// Whether `broker`, registered under `registration`, may act on this image (L6). One from
+    /// before its registration may name it leader of an epoch in which it led before it restarted
+    /// and lost what it had not flushed.
+    pub fn speaks_to<R: Rules>(&self, rules: R, broker: NodeId, registration: BrokerEpoch) -> bool {
+        self.epoch(broker) == Some(registration) || !rules.holds(Guard::ViewWithoutRegistration)
     }
 
     /// What a replica of this partition needs to know; `None` if there is no such partition.

@@ -1,12 +1,14 @@
 //! What a checker's shell asks of a replica in place of remembering its effects: a smaller state.
 
+use std::hash::{Hash, Hasher};
+
 use crate::metadata::{AlteredPartition, Partition};
 use crate::{NodeId, Offset, PartitionEpoch, Rules};
 
 use super::follower::Asked;
 use super::isr::Proposal;
 use super::machine::Role;
-use super::progress::Lag;
+use super::progress::{Lag, Progress};
 use super::{FetchPosition, Replica, View};
 
 impl<R: Rules> Replica<R> {
@@ -30,6 +32,15 @@ impl<R: Rules> Replica<R> {
             },
             Role::Idle | Role::Follower(_) => None,
         }
+    }
+
+    /// Whether this leader takes `node` for a possible member of the ISR: the maximal ISR (L2).
+    pub(crate) fn may_be_in_sync(&self, node: NodeId) -> bool {
+        let proposed = match &self.role {
+            Role::Leader(leader) => leader.proposal.may_contain(node),
+            Role::Idle | Role::Follower(_) => false,
+        };
+        proposed || self.committed_isr().contains(&node)
     }
 
     pub(crate) fn is_rolled_back(&self) -> bool {
@@ -63,6 +74,32 @@ impl<R: Rules> Replica<R> {
         }
     }
 
+    /// Feeds everything that differs between states of one model to `state`, several small numbers in
+    /// a word: what the replica is of, and under which rules, is the same in all of them. Every field
+    /// is named, so that a new one cannot be forgotten.
+    pub(crate) fn hash_what_varies<H: Hasher>(&self, state: &mut H) {
+        let Replica { rules: _, id: _, me: _, view, role, high_watermark, producers, followers } =
+            self;
+        let View { partition, min_isr, brokers, flush_before_ack } = view;
+        hash_partition(partition, state);
+        let flush = i32::from(*flush_before_ack);
+        state.write_u64(pair(*min_isr, brokers.len() as i32 * 2 + flush));
+        for (node, epoch, is_active) in brokers {
+            state.write_u64(pair(node.0, i32::from(*is_active)));
+            state.write_u64(epoch.0 as u64);
+        }
+        role.hash(state);
+        state.write_u64(high_watermark.0 as u64);
+        state.write_u64(pair(followers.len() as i32, producers.len() as i32));
+        for Progress { node, fetched, end, broker_epoch, leader_end, lag } in followers {
+            state.write_u64(pair(node.0, *lag as i32 * 2 + i32::from(*fetched)));
+            state.write_u64(end.0 as u64);
+            state.write_u64(broker_epoch.0 as u64);
+            state.write_u64(leader_end.0 as u64);
+        }
+        producers.entries().for_each(|entry| entry.hash(state));
+    }
+
     /// Whether replaying `view` would make a difference.
     pub(crate) fn would_notice(&self, view: &View) -> bool {
         if self.is_leader() {
@@ -71,4 +108,29 @@ impl<R: Rules> Replica<R> {
             self.leader_epoch() != view.partition.leader_epoch
         }
     }
+}
+
+fn hash_partition<H: Hasher>(partition: &Partition, state: &mut H) {
+    let Partition {
+        replicas,
+        isr,
+        elr,
+        last_known_elr,
+        removing,
+        adding,
+        leader,
+        recovering,
+        leader_epoch,
+        partition_epoch,
+    } = partition;
+    let lists = [replicas, isr, elr, last_known_elr, removing, adding];
+    let lengths = lists.iter().fold(0, |all, list| all << 8 | list.len() as u64);
+    state.write_u64(lengths << 1 | u64::from(*recovering));
+    state.write_u64(pair(leader_epoch.0, partition_epoch.0));
+    state.write_u64(leader.map_or(u64::MAX, |leader| pair(leader.0, 0)));
+    lists.iter().flat_map(|list| list.iter()).for_each(|node| state.write_u32(node.0 as u32));
+}
+
+fn pair(low: i32, high: i32) -> u64 {
+    u64::from(low as u32) | u64::from(high as u32) << 32
 }

@@ -156,7 +156,7 @@ impl<R: Rules> Replica<R> {
 
     /// I1: what was truncated never was.
     fn reload_producers<L: DataLog>(&mut self, log: &L) {
-        if self.producers.reach_beyond(log.end()) {
+        if self.producers.reach_beyond(log.end()) && self.rules.holds(Guard::KeepProducerState) {
             self.producers = log.producers_at(log.end());
         }
     }

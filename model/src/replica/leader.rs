@@ -125,12 +125,15 @@ impl<R: Rules> Replica<R> {
         fx: &mut Effects,
     ) {
         let (own_end, high_watermark) = (self.own_end(log), self.high_watermark);
-        let Role::Leader(leader) = &mut self.role else { return };
         let Written { appended, end } = written;
+        // I2: a duplicate too is acknowledged only where the original would be.
+        let waits = !appended.duplicate || self.rules.holds(Guard::DuplicateAboveHighWatermark);
+        let Role::Leader(leader) = &mut self.role else { return };
         match acks {
             Acks::None => {}
-            // I2: a duplicate too is acknowledged only where the original would be.
-            Acks::All if end > high_watermark => leader.waiting.commit.push(request, end, appended),
+            Acks::All if end > high_watermark && waits => {
+                leader.waiting.commit.push(request, end, appended);
+            }
             Acks::Leader if end > own_end => leader.waiting.flush.push(request, end, appended),
             Acks::All | Acks::Leader => fx.push(Effect::Reply { request, result: Ok(appended) }),
         }

@@ -1,6 +1,8 @@
 //! A log of a few tiny records in one flat value: what the checker and the tests put behind
 //! [`DataLog`].
 
+use std::hash::{Hash, Hasher};
+
 use crate::inline::InlineVec;
 use crate::log::{Extent, Log};
 use crate::{EpochEnd, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
@@ -11,13 +13,23 @@ use super::{BatchHeader, DataLog, ProducerBatch};
 const CAPACITY: usize = 8;
 
 /// A record; each is a batch of its own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct SmallRecord {
     pub epoch: u8,
     /// What the client wrote.
     pub value: u8,
     /// Producer and sequence, if the producer is idempotent.
     pub produced: Option<(u8, u8)>,
+}
+
+/// In one word: logs are most of what a checker hashes.
+impl Hash for SmallRecord {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let SmallRecord { epoch, value, produced } = *self;
+        let (id, sequence) = produced.unwrap_or_default();
+        let all = [epoch, value, u8::from(produced.is_some()), id, sequence, 0, 0, 0];
+        state.write_u64(u64::from_le_bytes(all));
+    }
 }
 
 /// Consecutive records; none is "nothing to read".

@@ -56,6 +56,21 @@ fn a_proposal_made_before_a_fence_does_not_bring_the_fenced_broker_back() {
 }
 
 #[test]
+fn a_refused_proposal_that_arrives_once_more_is_not_granted_when_its_member_is_back() {
+    let mut cluster = Cluster::with_topic(3);
+    cluster.propose(&[1, 2]);
+    cluster.expire(3);
+    let asked = cluster.proposal(&[1, 2, 3]);
+    assert_eq!(cluster.alter(asked.clone()).error, Some(ErrorCode::IneligibleReplica));
+    // From here on the leader commits without broker 3.
+    cluster.beat(3, false, false);
+    assert!(cluster.is_active(3));
+    assert_eq!(cluster.alter(asked).error, Some(ErrorCode::InvalidUpdateVersion));
+    cluster.is(Some(1), &[1, 2], &[], &[]);
+    assert_eq!(cluster.propose(&[1, 2, 3]).error, None);
+}
+
+#[test]
 fn one_request_cannot_alter_a_partition_twice() {
     let mut cluster = Cluster::with_topic(3);
     let mut asked = cluster.proposal(&[1, 2]);

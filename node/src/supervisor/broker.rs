@@ -194,7 +194,12 @@ impl Handler<Published> for BrokerSupervisor {
     type Result = ();
 
     fn handle(&mut self, published: Published, _: &mut Self::Context) {
-        let Published { image } = published;
+        self.published(published.image);
+    }
+}
+
+impl BrokerSupervisor {
+    fn published(&mut self, image: Arc<Image>) {
         self.partitions.publish(image.clone());
         let me = image.brokers.get(&self.config.node_id);
         let epoch = *self.broker_epoch.borrow();
@@ -300,8 +305,9 @@ impl Handler<LifecycleNews> for BrokerSupervisor {
                 self.note_registration(epoch);
                 self.broker_epoch.send_replace(epoch);
                 self.partitions.registered(epoch);
+                // At once: what is asked to be done next may rest on it.
                 let image = self.image.borrow().clone();
-                context.notify(Published { image });
+                self.published(image);
             }
             LifecycleNews::Serve => {
                 self.metrics.serving(true);

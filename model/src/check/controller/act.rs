@@ -1,7 +1,7 @@
 //! One step: events for the machine, what comes of them, and its judgement.
 
 use crate::check::Mutated;
-use crate::check::replica::shared::Shared;
+use crate::check::shared::Shared;
 use crate::metadata::{Controller, Effect, Effects, Event, Image, Request};
 use crate::{BrokerEpoch, Epoch, NodeId, Offset};
 

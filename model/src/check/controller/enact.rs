@@ -1,7 +1,7 @@
 //! Actions as the events and requests that they are to the machine.
 
 use crate::check::Mutated;
-use crate::check::replica::shared::Shared;
+use crate::check::shared::Shared;
 use crate::inline::Nodes;
 use crate::metadata::config::MIN_INSYNC_REPLICAS;
 use crate::metadata::{

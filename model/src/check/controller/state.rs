@@ -2,7 +2,7 @@
 //! yet, three broker processes, and what is under way between them.
 
 use crate::check::Mutated;
-use crate::check::replica::shared::Shared;
+use crate::check::shared::Shared;
 use crate::inline::{InlineVec, Nodes};
 use crate::metadata::{AlteredPartition, Controller, Image, Record, Timer};
 use crate::{

@@ -8,8 +8,8 @@ use crate::{LeaderEpoch, Offset};
 
 use super::config::ReplicaModel;
 use super::list::Action;
-use super::shared::Shared;
 use super::state::{Alteration, BROKERS, Broker, Controller, Exchange, History, State, Stop, node};
+use crate::check::shared::Shared;
 
 impl ReplicaModel {
     pub(super) fn initial(&self) -> State {
@@ -229,8 +229,8 @@ impl ReplicaModel {
             if self.fetches_in_flight {
                 self.ask(state, index);
             }
-            if let Some(asked) = state.brokers[index].replica.wanted_alteration()
-                && state.alters[index].is_none()
+            if state.alters[index].is_none()
+                && let Some(asked) = state.brokers[index].replica.wanted_alteration()
             {
                 let sender = state.controller.broker_epoch(index);
                 let request = Alteration::Asked { sender, asked };

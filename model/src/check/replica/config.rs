@@ -149,14 +149,17 @@ const ONE_CRASH: ReplicaModel =
 const LATE_FETCH: ReplicaModel = ReplicaModel { fetches_in_flight: true, ..aim(2, 2, 2) };
 
 macro_rules! mutation {
-    ($guard:ident, $model:expr) => {{
+    ($guard:ident, $model:expr) => {
+        mutation!($guard, Killed, $model)
+    };
+    ($guard:ident, $fate:ident, $model:expr) => {{
         const MODEL: ReplicaModel = ReplicaModel { rules: Mutated(Some(Guard::$guard)), ..$model };
         fn hunt(budget: &Budget) -> Outcome {
             explore_within(&MODEL, budget)
         }
         Mutation {
             guard: Guard::$guard,
-            fate: Fate::Killed,
+            fate: Fate::$fate,
             model: MODEL.name,
             bounds: || MODEL.bounds(),
             hunt,
@@ -164,7 +167,7 @@ macro_rules! mutation {
     }};
 }
 
-/// Every guard of a partition that is known to be needed, with the configuration that shows it.
+/// Guards of a partition, each with the configuration that shows whether it is needed.
 pub fn mutations() -> Vec<Mutation> {
     vec![
         mutation!(HwOverCommittedIsr, aim(3, 1, 2)),
@@ -176,6 +179,10 @@ pub fn mutations() -> Vec<Mutation> {
         mutation!(JoinBelowHighWatermark, aim(3, 1, 1)),
         mutation!(KeepFollowerState, aim(3, 2, 2)),
         mutation!(SkipSequenceCheck, PRODUCER),
+        mutation!(KeepProducerState, PRODUCER),
+        mutation!(DuplicateAboveHighWatermark, PRODUCER),
+        // Whoever truncated since has an epoch that parts from the leader's: that check suffices.
+        mutation!(SkipLeaderEpoch, Survives, IN_FLIGHT),
         mutation!(IgnoreDivergence, aim(2, 2, 1)),
         mutation!(ElectAnyReplica, aim(3, 1, 2)),
     ]

@@ -3,7 +3,7 @@
 use crate::log::Log;
 
 use super::config::ReplicaModel;
-use super::state::{Alteration, BROKERS, Broker, Exchange, State, Stop, node};
+use super::state::{Alteration, BROKERS, Broker, Controller, Exchange, State, Stop, node};
 
 /// One step. Brokers are named by their index.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -139,7 +139,7 @@ impl ReplicaModel {
                 all.push(Action::RetryAlter { leader: index });
             }
         }
-        if broker.replica.would_notice(&state.controller.view(self.flush)) {
+        if would_notice(broker, &state.controller, self.flush) {
             all.push(Action::Replay { broker: index });
         }
         if self.flush && unflushed(broker) > 0 {
@@ -190,6 +190,10 @@ impl ReplicaModel {
 
     /// The bound on leader epochs: what would begin another one does not happen.
     fn stays_within_epochs(&self, state: &State, action: Action) -> bool {
+        if !matches!(action, Action::Fence { .. } | Action::Unfence { .. } | Action::Restart { .. })
+        {
+            return true;
+        }
         let mut controller = *state.controller;
         match action {
             Action::Fence { broker } => controller.fence(usize::from(broker), self.rules),
@@ -199,9 +203,19 @@ impl ReplicaModel {
                 let stop = state.brokers[index].stop.unwrap_or(Stop::Clean);
                 controller.register(index, stop, self.rules);
             }
-            _ => return true,
+            _ => {}
         }
         controller.partition.leader_epoch <= self.max_leader_epoch
+    }
+}
+
+/// Whether replaying the metadata would make a difference: to who does not lead, only who leads now
+/// does.
+fn would_notice(broker: &Broker, controller: &Controller, flush: bool) -> bool {
+    if broker.replica.is_leader() {
+        broker.replica.would_notice(&controller.view(flush))
+    } else {
+        broker.replica.leader_epoch() != controller.partition.leader_epoch
     }
 }
 

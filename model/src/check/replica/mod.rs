@@ -16,7 +16,6 @@ mod act;
 mod config;
 mod list;
 mod projection;
-pub(super) mod shared;
 mod state;
 mod tell;
 
@@ -51,7 +50,7 @@ impl Model for ReplicaModel {
         let mut state = before.clone();
         self.act(&mut state, action);
         self.send_what_waits(&mut state);
-        (state != *before).then_some(state)
+        Some(state)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -65,6 +64,9 @@ impl Model for ReplicaModel {
             }),
             Property::always(STANDS, |_, state: &State| !state.history.high_watermark_fell),
             Property::always(ONCE, |_, state: &State| producers_once(state)),
+            Property::always(FOLLOW, |model: &Self, state: &State| {
+                model.left.resends == 0 || producers_follow_the_log(state)
+            }),
         ];
         all.extend(self.witnesses());
         all
@@ -78,6 +80,8 @@ pub(super) const AGREE: &str = "logs agree below the high watermark";
 pub(super) const ACTIVE: &str = "no fenced broker is in the ISR";
 pub(super) const STANDS: &str = "a leader's high watermark does not fall in its epoch";
 pub(super) const ONCE: &str = "an idempotent producer's records are there once and in order";
+
+pub(super) const FOLLOW: &str = "what is known of producers is what the log says";
 
 /// The replicas that may be elected and would come with the disk that they have now. A broker that
 /// is down loses its place, by its registration, before it can lead again.
@@ -119,6 +123,11 @@ fn producers_once(state: &State) -> bool {
         let sequences = broker.log.records().iter().filter_map(|record| record.produced);
         promise::once_and_in_order(sequences.map(|(_, sequence)| i32::from(sequence)))
     })
+}
+
+fn producers_follow_the_log(state: &State) -> bool {
+    let mut brokers = state.brokers.iter();
+    brokers.all(|it| promise::producers_follow_the_log(it.replica.producers(), &it.log))
 }
 
 impl ReplicaModel {

@@ -208,7 +208,7 @@ fn position(position: &FetchPosition) -> Value {
     ])
 }
 
-fn fetch(exchange: &Option<super::shared::Shared<Exchange>>) -> Value {
+fn fetch(exchange: &Option<crate::check::shared::Shared<Exchange>>) -> Value {
     match exchange.as_deref() {
         None => Value::kind("none"),
         Some(Exchange::Asked(fetch)) => Value::record([

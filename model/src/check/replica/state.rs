@@ -1,18 +1,20 @@
 //! A partition's world: three brokers, a controller of this one partition, and what is under way
 //! between them.
 
+use std::hash::{Hash, Hasher};
+
 use crate::inline::InlineVec;
 use crate::invariant::replica::Held;
 use crate::log::Log;
-use crate::metadata::partition::{Brokers, Cause, Election, Policy, alter, change};
+use crate::metadata::partition::{Brokers, Cause, Election, Policy, alter, change, refusal};
 use crate::metadata::{AlterPartitionResult, AlteredPartition, Partition};
 use crate::replica::small_log::{SmallBatch, SmallLog, SmallRecord};
 use crate::replica::{DataLog, Fetch, Fetched, Replica, View};
-use crate::{BrokerEpoch, ErrorCode, NodeId, Offset, TopicPartition};
+use crate::{BrokerEpoch, ErrorCode, Guard, NodeId, Offset, Rules, TopicPartition};
 
 use crate::check::Mutated;
 
-use super::shared::Shared;
+use crate::check::shared::Shared;
 
 pub const BROKERS: usize = 3;
 
@@ -34,11 +36,20 @@ pub struct State {
     pub left: Left,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Broker {
     pub stop: Option<Stop>,
     pub replica: Replica<Mutated>,
     pub log: SmallLog,
+}
+
+impl Hash for Broker {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Broker { stop, replica, log } = self;
+        stop.hash(state);
+        replica.hash_what_varies(state);
+        log.hash(state);
+    }
 }
 
 /// How a broker went down.
@@ -64,7 +75,7 @@ pub enum Alteration {
 }
 
 /// What clients have been told.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct History {
     /// By value: the offset under which it was acknowledged.
     pub acknowledged: [Option<u8>; RECORDS],
@@ -75,7 +86,7 @@ pub struct History {
 }
 
 /// What may still happen: every bound is one of these counters.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Left {
     pub appends: u8,
     pub resends: u8,
@@ -83,6 +94,14 @@ pub struct Left {
     pub silences: u8,
     pub clean_stops: u8,
     pub lossy_stops: u8,
+}
+
+impl Hash for Left {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Left { appends, resends, fences, silences, clean_stops, lossy_stops } = *self;
+        let all = [appends, resends, fences, silences, clean_stops, lossy_stops, 0, 0];
+        state.write_u64(u64::from_le_bytes(all));
+    }
 }
 
 /// The controller of one partition, atomic: its log, which is the quorum's matter, never fails.
@@ -181,8 +200,12 @@ impl Controller {
         } else {
             Err(ErrorCode::StaleBrokerEpoch)
         };
-        if let Ok(cause) = granted {
-            self.happen(cause, rules);
+        match granted {
+            Ok(cause) => self.happen(cause, rules),
+            Err(ErrorCode::IneligibleReplica) if rules.holds(Guard::RefuseWithoutTrace) => {
+                self.partition.apply(&refusal(TopicPartition::default()));
+            }
+            Err(_) => {}
         }
         AlterPartitionResult {
             error: granted.err(),
@@ -245,6 +268,16 @@ impl Held for Broker {
 
     fn record(&self, offset: Offset) -> Option<SmallRecord> {
         self.log.at(offset)
+    }
+}
+
+impl Hash for History {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let History { acknowledged, shown, high_watermark_fell } = self;
+        let fold = |all: u64, at: &Option<u8>| all << 9 | at.map_or(511, u64::from);
+        let acknowledged = acknowledged.iter().fold(0, fold);
+        state.write_u64(acknowledged << 1 | u64::from(*high_watermark_fell));
+        shown.hash(state);
     }
 }
 

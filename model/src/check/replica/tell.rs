@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::state::{BROKERS, State};
-use super::{ACKNOWLEDGED, ACTIVE, AGREE, Action, COMPLETE, ONCE, SAME, STANDS};
+use super::{ACKNOWLEDGED, ACTIVE, AGREE, Action, COMPLETE, FOLLOW, ONCE, SAME, STANDS};
 
 /// What happened, then one line for each part of the world that changed.
 pub(super) fn step(before: &State, action: Action, after: &State) -> String {
@@ -117,6 +117,7 @@ pub(super) fn rule(property: &str) -> &'static str {
         ACTIVE => "P3: a member of the ISR is registered, unfenced and not stopping",
         STANDS => "L2: the high watermark of a leader never falls",
         ONCE => "I3: sequences have no gaps, and a repeated one is answered and not appended",
+        FOLLOW => "I1: producer state is a function of the log, also after a truncation",
         _ => "",
     }
 }

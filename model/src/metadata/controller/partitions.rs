@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::metadata::partition::{Brokers, Cause, Election, Refused, alter, reassign};
+use crate::metadata::partition::{Brokers, Cause, Election, Refused, alter, reassign, refusal};
 use crate::metadata::{
     AlterPartition, AlterPartitionResult, AlteredPartition, ElectLeaders, ElectionType, Image,
     Partition, PartitionChange, ReassignPartition, Record, Refusal, Response,
 };
-use crate::{ErrorCode, NodeId, Rules, TopicPartition};
+use crate::{ErrorCode, Guard, NodeId, Rules, TopicPartition};
 
 use super::scope::{Outcome, Scope};
 use super::topics::check_replicas;
@@ -48,7 +48,13 @@ impl<R: Rules> Scope<R> {
     ) -> Result<(Option<Record>, AlterPartitionResult), ErrorCode> {
         let topic = image.topic(asked.id.topic).ok_or(ErrorCode::UnknownTopicId)?;
         let before = image.partition(asked.id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let cause = alter(before, sender, asked, image, self.rules)?;
+        let cause = match alter(before, sender, asked, image, self.rules) {
+            Err(ErrorCode::IneligibleReplica) if self.rules.holds(Guard::RefuseWithoutTrace) => {
+                let trace = Record::PartitionChange(refusal(asked.id));
+                return Ok((Some(trace), refused(ErrorCode::IneligibleReplica)));
+            }
+            judged => judged?,
+        };
         let record = self.change(asked.id, before, cause, self.policy(image, topic), image);
         let after = match &record {
             Some(Record::PartitionChange(change)) => before.changed(change),

@@ -1,7 +1,7 @@
 //! P3: may a leader have the ISR that it proposes?
 
-use crate::metadata::{AlteredPartition, Partition};
-use crate::{BrokerEpoch, ErrorCode, Guard, NodeId, Rules};
+use crate::metadata::{AlteredPartition, Partition, PartitionChange};
+use crate::{BrokerEpoch, ErrorCode, Guard, NodeId, Rules, TopicPartition};
 
 use super::{Brokers, Cause};
 
@@ -18,6 +18,15 @@ pub fn alter<R: Rules>(
     check_shape(partition, sender, asked)?;
     check_members(asked, brokers, rules)?;
     Ok(Cause::Altered { isr: asked.isr, recovering: asked.recovering })
+}
+
+/// The record of a refusal for an ineligible member. It changes nothing but the partition epoch, and
+/// so voids every copy of the proposal that is still on its way: its sender no longer counts the
+/// member, and a copy that arrives when the member is eligible again must not be granted. Refusals
+/// for other reasons need no trace: the sender goes on counting what it asked for until it sees
+/// newer metadata.
+pub fn refusal(id: TopicPartition) -> PartitionChange {
+    PartitionChange { id, ..PartitionChange::default() }
 }
 
 /// An epoch ahead of ours means that the sender has seen a newer controller's metadata: it should

@@ -197,8 +197,8 @@ impl<'a, B: Brokers, R: Rules> Draft<'a, B, R> {
     }
 
     /// The same figure by which the leader's broker holds its high watermark back (L2). Kafka takes
-    /// another partition's replica count. That is a fault by itself, and it is what lets a removed
-    /// replica stay in the ELR of a partition that has fewer replicas now.
+    /// the replica count of another partition of the topic. That is a fault by itself, and it is
+    /// what lets a removed replica stay in the ELR of a partition that has fewer replicas now.
     fn min_isr(&self) -> usize {
         if self.keeps_removed_replicas() {
             return self.policy.min_isr.max(1) as usize;

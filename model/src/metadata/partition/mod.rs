@@ -18,7 +18,7 @@ mod reassign;
 #[cfg(test)]
 mod tests;
 
-pub use alter::alter;
+pub use alter::{alter, refusal};
 pub use change::{Cause, Election, change};
 pub use reassign::{Refused, reassign};
 

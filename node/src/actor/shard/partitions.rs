@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Arbiter, ArbiterHandle};
 use kraft_model::metadata::Image;
 use kraft_model::replica::Acks;
-use kraft_model::{BrokerEpoch, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
+use kraft_model::{
+    BrokerEpoch, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, Shipped, TopicPartition,
+};
 use tokio::sync::oneshot;
 
 use super::actor::Shard;
@@ -141,9 +143,8 @@ impl Partitions {
     /// present registration is passed over, because it may name this broker leader of an epoch from
     /// before it lost data; what it changed comes with the next one. Returns whether it was used.
     pub fn publish(&self, image: Arc<Image>) -> bool {
-        let registration = self.0.registration.load(Ordering::Acquire);
-        let registered = image.broker(self.0.me).map(|broker| broker.epoch.0);
-        if registered != Some(registration) {
+        let registration = BrokerEpoch(self.0.registration.load(Ordering::Acquire));
+        if !image.speaks_to(Shipped, self.0.me, registration) {
             return false;
         }
         let mut publisher = self.0.publisher.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,31 +4,55 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A value behind a pointer, with its digest: most steps change one broker of three, so copying
 /// and hashing the others is most of what a flat state would cost. The digest covers the whole
-/// value, and is taken anew whenever that changes.
+/// value, and is taken when it is first asked for after a change.
 #[derive(Clone)]
 pub struct Shared<T>(Arc<Digested<T>>);
 
 struct Digested<T> {
-    digest: u64,
+    /// [`UNKNOWN`] until it is asked for.
+    digest: AtomicU64,
     value: T,
 }
 
-impl<T: Hash + Clone> Shared<T> {
-    pub fn new(value: T) -> Shared<T> {
-        let mut digest = Digest(0);
-        value.hash(&mut digest);
-        Shared(Arc::new(Digested { digest: digest.finish(), value }))
-    }
+const UNKNOWN: u64 = 0;
 
+/// A copy is made in order to be changed.
+impl<T: Clone> Clone for Digested<T> {
+    fn clone(&self) -> Self {
+        Digested { digest: AtomicU64::new(UNKNOWN), value: self.value.clone() }
+    }
+}
+
+impl<T> Shared<T> {
+    pub fn new(value: T) -> Shared<T> {
+        Shared(Arc::new(Digested { digest: AtomicU64::new(UNKNOWN), value }))
+    }
+}
+
+impl<T: Clone> Shared<T> {
     /// Changes the value, for this owner only.
     pub fn change<A>(&mut self, change: impl FnOnce(&mut T) -> A) -> A {
-        let mut value = self.0.value.clone();
-        let answer = change(&mut value);
-        *self = Shared::new(value);
-        answer
+        let own = Arc::make_mut(&mut self.0);
+        *own.digest.get_mut() = UNKNOWN;
+        change(&mut own.value)
+    }
+}
+
+impl<T: Hash> Shared<T> {
+    fn digest(&self) -> u64 {
+        let known = self.0.digest.load(Ordering::Relaxed);
+        if known != UNKNOWN {
+            return known;
+        }
+        let mut digest = Digest(0);
+        self.0.value.hash(&mut digest);
+        let taken = digest.finish().max(UNKNOWN + 1);
+        self.0.digest.store(taken, Ordering::Relaxed);
+        taken
     }
 }
 
@@ -76,18 +100,18 @@ impl<T> Deref for Shared<T> {
     }
 }
 
-impl<T: PartialEq> PartialEq for Shared<T> {
+impl<T: PartialEq + Hash> PartialEq for Shared<T> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-            || (self.0.digest == other.0.digest && self.0.value == other.0.value)
+            || (self.digest() == other.digest() && self.0.value == other.0.value)
     }
 }
 
-impl<T: Eq> Eq for Shared<T> {}
+impl<T: Eq + Hash> Eq for Shared<T> {}
 
-impl<T> Hash for Shared<T> {
+impl<T: Hash> Hash for Shared<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0.digest);
+        state.write_u64(self.digest());
     }
 }
 
@@ -101,27 +125,23 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 mod tests {
     use super::*;
 
-    fn digest<T>(shared: &Shared<T>) -> u64 {
-        shared.0.digest
-    }
-
     #[test]
     fn a_change_is_the_owners_own_and_shows_in_the_digest() {
         let before = Shared::new(1);
         let mut after = before.clone();
         after.change(|value| *value = 2);
         assert_eq!((*before, *after), (1, 2));
-        assert_ne!(digest(&before), digest(&after));
+        assert_ne!(before.digest(), after.digest());
         after.change(|value| *value = 1);
         assert_eq!(before, after);
-        assert_eq!(digest(&before), digest(&after));
+        assert_eq!(before.digest(), after.digest());
     }
 
     #[test]
     fn small_values_in_every_order_have_digests_of_their_own() {
         let triples = (0..40_u64 * 40 * 40).map(|n| [n % 40, n / 40 % 40, n / 1600]);
         let digests: std::collections::BTreeSet<u64> =
-            triples.map(|triple| digest(&Shared::new(triple))).collect();
+            triples.map(|triple| Shared::new(triple).digest()).collect();
         assert_eq!(digests.len(), 64_000);
     }
 }
