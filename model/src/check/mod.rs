@@ -15,6 +15,7 @@ mod explorer;
 mod fingerprints;
 mod gauge;
 pub mod quorum;
+pub mod quorum_abstract;
 pub mod replica;
 mod search;
 mod story;
