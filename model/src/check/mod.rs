@@ -17,6 +17,7 @@ mod explorer;
 mod fingerprints;
 mod gauge;
 pub mod quorum;
+pub mod quorum_abstract;
 pub mod replica;
 mod search;
 mod shared;

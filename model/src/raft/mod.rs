@@ -26,6 +26,7 @@ mod role;
 mod snapshot;
 mod standing;
 mod transition;
+mod view;
 mod voters;
 
 pub use event::{Effect, Effects, Event, Gate, Patience, StoredState, Timer};

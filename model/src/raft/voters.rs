@@ -52,6 +52,10 @@ impl VoterSet {
         self.0.count_ones() as usize
     }
 
+    pub(super) fn bits(self) -> u8 {
+        self.0
+    }
+
     /// The same voters by their positions in another set; who is not in it drops out.
     pub(super) fn moved(self, from: &Voters, to: &Voters) -> VoterSet {
         let mut moved = VoterSet::EMPTY;
