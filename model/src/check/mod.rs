@@ -64,6 +64,12 @@ pub trait Checked:
         after: &Self::State,
     ) -> String;
 
+    /// A canonical member of the states that differ from a given one only in what makes no
+    /// difference, if the model has such. The depth-first search visits one of each.
+    fn symmetry(&self) -> Option<fn(&Self::State) -> Self::State> {
+        None
+    }
+
     /// The protocol rule behind an `always` property, in words that stand on their own.
     fn rule_of(&self, property: &str) -> &'static str;
 }

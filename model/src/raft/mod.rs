@@ -21,6 +21,8 @@ mod message;
 mod quorum;
 mod role;
 mod snapshot;
+#[cfg(feature = "check")]
+mod standing;
 mod transition;
 mod voters;
 
@@ -30,4 +32,6 @@ pub use message::{
     BeginQuorumEpoch, EndQuorumEpoch, Fetch, FetchOutcome, FetchResponse, FetchSnapshot,
     FetchSnapshotResponse, Message, SnapshotId, Vote, VoteResponse,
 };
-pub use quorum::{Quorum, Standing};
+pub use quorum::Quorum;
+#[cfg(feature = "check")]
+pub use standing::Standing;

@@ -30,20 +30,6 @@ pub struct Quorum<R> {
     pub(super) ask_next: u8,
 }
 
-/// What changes of a node from step to step; the rest is what it was born with. A checker keeps
-/// only this of each node, and hashes all of it. When voter changes (Q12) come, the voters are
-/// part of it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Standing {
-    epoch: Epoch,
-    vote: Option<ReplicaKey>,
-    role: Role,
-    high_watermark: Offset,
-    connected: VoterSet,
-    attempts: u8,
-    ask_next: u8,
-}
-
 /// What a step works with: the log, and where its effects go.
 pub(super) struct Io<'a, L: RaftLog> {
     pub(super) log: &'a mut L,
@@ -103,32 +89,6 @@ impl<R: Rules> Quorum<R> {
         }
         quorum.restart(stored, Epoch(log.last_epoch()));
         quorum
-    }
-
-    /// What changes from step to step.
-    pub fn standing(&self) -> Standing {
-        // Field by field, so that a new one cannot be forgotten.
-        let Quorum {
-            rules: _,
-            me: _,
-            voters: _,
-            epoch,
-            vote,
-            role,
-            high_watermark,
-            connected,
-            attempts,
-            ask_next,
-        } = *self;
-        Standing { epoch, vote, role, high_watermark, connected, attempts, ask_next }
-    }
-
-    /// This node with another standing of its own.
-    #[must_use]
-    pub fn with(&self, standing: Standing) -> Self {
-        let Standing { epoch, vote, role, high_watermark, connected, attempts, ask_next } =
-            standing;
-        Quorum { epoch, vote, role, high_watermark, connected, attempts, ask_next, ..*self }
     }
 
     /// Q2: what the node was decides what it may be now.

@@ -38,6 +38,13 @@ impl VoterSet {
     pub(super) fn len(self) -> usize {
         self.0.count_ones() as usize
     }
+
+    #[cfg(feature = "check")]
+    /// The set when the voter at position `at` moves to `places[at]`.
+    pub(super) fn renamed(self, places: &[usize]) -> Self {
+        let moved = places.iter().enumerate().filter(|&(at, _)| self.contains(at));
+        moved.fold(VoterSet::EMPTY, |set, (_, &place)| set | VoterSet::of(place))
+    }
 }
 
 impl BitOr for VoterSet {

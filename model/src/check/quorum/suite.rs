@@ -17,7 +17,14 @@ const CALM: Bounds = Bounds {
     breaks: 0,
     peers_gone: 0,
     resigns: 0,
+    losses: 0,
+    duplicates: 0,
+    snapshots: 0,
+    partitions: 0,
     delivery: Delivery::RequestsAtOnce,
+    symmetric: false,
+    judges_stability: false,
+    judges_electability: false,
 };
 
 /// A crash that loses what is not flushed, at any moment of two reigns, and a follower that takes

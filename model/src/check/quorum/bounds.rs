@@ -1,0 +1,90 @@
+//! How far a configuration goes.
+
+use crate::check::Mutated;
+
+/// How far a configuration goes. Faults are counted for the whole run, not for what is at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// The configuration's name.
+    pub name: &'static str,
+    pub rules: Mutated,
+    /// Epochs in which a leader may be elected, from 1.
+    pub epochs: u8,
+    /// Records that leaders append beside their LeaderChanges.
+    pub records: u8,
+    /// Crashes, each losing any part of what is not flushed.
+    pub crashes: u8,
+    /// Timers of elections, fetches and leaders that run out, or [`ANY_NUMBER`].
+    pub timeouts: u8,
+    /// Connections that break.
+    pub breaks: u8,
+    /// Messages that get lost on a connection that stands.
+    pub losses: u8,
+    /// Messages that arrive once more, after all that was sent on their connection in the meantime.
+    pub duplicates: u8,
+    /// Times that a follower takes its leader for dead, rightly or not.
+    pub peers_gone: u8,
+    /// Leaders that are asked to resign.
+    pub resigns: u8,
+    /// Snapshots that nodes write.
+    pub snapshots: u8,
+    /// Times that the network falls apart, in any of the ways of [`super::Partition`].
+    pub partitions: u8,
+    pub delivery: Delivery,
+    /// Visit one of all states that differ only in who is who.
+    pub symmetric: bool,
+    /// Watch who is in touch with its leader, and judge that nobody is elected without need.
+    pub judges_stability: bool,
+    /// Judge that whatever majority is left could elect one of its own.
+    pub judges_electability: bool,
+}
+
+/// A count that has no bound, because what is counted adds no states without end.
+pub const ANY_NUMBER: u8 = u8::MAX;
+
+/// What may be under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delivery {
+    /// Requests and answers, each connection's two directions in order, as TCP gives them.
+    InOrder,
+    /// Requests and answers, in any order.
+    AnyOrder,
+    /// Requests arrive when they are sent; answers are under way, in order, and one of each kind
+    /// on a connection: a newer one replaces an older. Smaller by far, and blind to requests that
+    /// arrive late, which is why there are the other two.
+    RequestsAtOnce,
+}
+
+impl Bounds {
+    /// The bounds in words, for a quorum of `nodes` voters.
+    pub(super) fn in_words(&self, nodes: usize) -> String {
+        let delivery = match self.delivery {
+            Delivery::InOrder => "requests and answers in order",
+            Delivery::AnyOrder => "requests and answers in any order",
+            Delivery::RequestsAtOnce => "requests at once, answers in order",
+        };
+        let mut text = format!("{nodes} voters, {} epochs, {} records", self.epochs, self.records);
+        for (count, what) in [
+            (self.timeouts, "timeouts"),
+            (self.crashes, "lossy crashes"),
+            (self.peers_gone, "verdicts of a dead leader"),
+            (self.breaks, "broken connections"),
+            (self.losses, "lost messages"),
+            (self.duplicates, "duplicates"),
+            (self.resigns, "resignations"),
+            (self.snapshots, "snapshots"),
+            (self.partitions, "partitions"),
+        ] {
+            match count {
+                0 => {}
+                ANY_NUMBER => text.push_str(&format!(", any number of {what}")),
+                _ => text.push_str(&format!(", {count} {what}")),
+            }
+        }
+        if let Some(guard) = self.rules.0 {
+            text.push_str(&format!(", without {}", guard.name()));
+        }
+        let symmetry = if self.symmetric { ", up to renaming" } else { "" };
+        format!("{text}; {delivery}{symmetry}")
+    }
+}
