@@ -1,7 +1,7 @@
 //! A node's disk: a log of which a crash may lose the end, and the stored epoch and vote.
 
 use crate::log::{Extent, Log};
-use crate::raft::{RaftLog, SnapshotId, StoredState};
+use crate::raft::{RaftLog, SnapshotId, StoredState, Voters, VotersRecord};
 use crate::{Epoch, EpochEnd, NodeId, Offset};
 
 /// Records that a modelled log has room for; every configuration stays below.
@@ -201,6 +201,14 @@ impl RaftLog for DiskLog {
 
     fn append_leader_change(&mut self, epoch: Epoch, leader: NodeId) {
         self.written.push(Record::new(epoch, LEADER_CHANGE + leader.0 as u8));
+    }
+
+    fn voters_below(&self, _: Offset) -> Option<VotersRecord> {
+        None
+    }
+
+    fn append_voters(&mut self, _: Epoch, _: &Voters) {
+        unreachable!("this model's voters are static")
     }
 
     fn snapshot(&self) -> Option<SnapshotId> {

@@ -101,6 +101,7 @@ impl Timers {
             Timer::CheckQuorum => 4,
             Timer::Announce => 8,
             Timer::Retry => 16,
+            Timer::VoterChange => 32,
         }
     }
 
@@ -227,7 +228,10 @@ impl<'a, const N: usize> Turn<'a, N> {
             Effect::LostLeadership { .. } => node.active = false,
             Effect::Committed(offset) => self.note_committed(at, offset.0 as usize),
             Effect::Violation(_) => self.state.broken = Some(Broken::Noticed),
-            Effect::LeaderKnown { .. } | Effect::StoreSnapshotChunk { .. } => {}
+            Effect::LeaderKnown { .. }
+            | Effect::StoreSnapshotChunk { .. }
+            | Effect::VotersKnown
+            | Effect::VotersAnswered { .. } => {}
         }
     }
 
