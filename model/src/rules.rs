@@ -133,4 +133,12 @@ guards! {
     HwFromDivergence = "hw-from-divergence",
     /// Q3: one vote per epoch.
     VoteTwice = "vote-twice",
+    /// Q12: a voter set is in force as soon as it is in the log, not when it is committed.
+    VotersOnCommit = "voters-on-commit",
+    /// Q8, Q12: the voters fall back with a log that is truncated.
+    VotersSurviveTruncation = "voters-survive-truncation",
+    /// Q12: a new voter has caught up before it counts (expected survivor).
+    AddBeforeCaughtUp = "add-before-caught-up",
+    /// Q12: a leader whose removal is committed resigns (expected survivor).
+    RemovedLeaderLeads = "removed-leader-leads",
 }

@@ -2,7 +2,7 @@
 
 use super::quorum::{Io, Quorum};
 use super::role::{Contact, Follower, Pull, Role, Tally};
-use super::voters::{VoterSet, position, same_voter};
+use super::voters::{VoterSet, position};
 use super::{Effect, Gate, Message, Patience, RaftLog, Timer, Vote, VoteResponse};
 use crate::{Epoch, ErrorCode, Guard, NodeId, ReplicaKey, Rules};
 
@@ -187,8 +187,9 @@ impl<R: Rules> Quorum<R> {
         if vote.epoch < self.epoch {
             return Err(ErrorCode::FencedLeaderEpoch);
         }
-        let known = vote.candidate.id == from && self.voter_position(vote.candidate).is_some();
-        if !known || !self.is_voter() || !same_voter(vote.voter, self.me) {
+        // The candidate's log says who votes: it may name voters that are not known here yet, this
+        // node among them, and one that was removed loses to those whose logs say so (KIP-853).
+        if vote.candidate.id != from || !self.speaks_for(self.me, vote.voter) {
             return Err(ErrorCode::InvalidVoterKey);
         }
         let past_own_log = if vote.pre_vote {
@@ -259,6 +260,12 @@ impl<R: Rules> Quorum<R> {
             role => role,
         };
         self.transition(io, self.epoch, Some(candidate), role);
-        io.set(Timer::Election(Patience::Full));
+        self.wait_for_outcome(io);
+    }
+
+    /// Voters may stand themselves, if nobody wins; observers ask.
+    fn wait_for_outcome<L: RaftLog>(&self, io: &mut Io<'_, L>) {
+        let timer = if self.is_voter() { Timer::Election(Patience::Full) } else { Timer::Retry };
+        io.set(timer);
     }
 }

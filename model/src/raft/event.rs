@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::message::{Message, SnapshotId};
+use super::{VoterChange, VoterChangeError};
 use crate::{Epoch, NodeId, Offset, ReplicaKey};
 
 /// Something that happened. `B` is the log's batch.
@@ -19,7 +20,8 @@ pub enum Event<B> {
     HoldExpired { from: NodeId, fetch: super::Fetch },
     /// The log is on disk up to here.
     Flushed(Offset),
-    /// A link to `node` stands; its endpoint answers.
+    /// A link to the controller `node` stands; its endpoint answers. Also after
+    /// [`Effect::VotersKnown`], for every link that stands already.
     Connected(NodeId),
     /// The link to `node` is down. No verdict: it may be back in a moment.
     Disconnected(NodeId),
@@ -33,6 +35,9 @@ pub enum Event<B> {
     SnapshotWritten(SnapshotId),
     /// A snapshot that [`Effect::StoreSnapshotChunk`] completed is durable and loaded.
     SnapshotInstalled(SnapshotId),
+    /// Somebody wants the voters changed (Q12); [`Effect::VotersAnswered`] answers with this `id`.
+    /// The shell has told its log where the voter is reached.
+    ChangeVoters { id: u64, change: VoterChange },
     /// An orderly stop is wanted: a leader resigns and tells its followers (Q10).
     Resign,
 }
@@ -80,6 +85,15 @@ pub enum Effect<B> {
     },
     /// Everything below this offset is committed: replay it, release what waits for it.
     Committed(Offset),
+    /// Another Voters record is in force (Q12): see to links with all that it names, and report
+    /// those that stand as [`Event::Connected`]. On a leader the log's end has moved.
+    VotersKnown,
+    /// The answer to [`Event::ChangeVoters`]: the change is committed, or why it is not known to
+    /// be.
+    VotersAnswered {
+        id: u64,
+        result: Result<(), VoterChangeError>,
+    },
     /// Write a chunk of a snapshot that is being fetched; after the `last` one make it durable,
     /// load it, and report [`Event::SnapshotInstalled`].
     StoreSnapshotChunk {
@@ -119,6 +133,8 @@ pub enum Timer {
     Announce,
     /// Ask again after a request that went unanswered or was refused.
     Retry,
+    /// A voter change has taken too long (Q12).
+    VoterChange,
 }
 
 /// How long an election timer runs.

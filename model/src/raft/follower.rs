@@ -8,7 +8,7 @@ use super::{
     Patience, RaftLog, Timer,
 };
 use crate::log::Extent;
-use crate::{Epoch, EpochEnd, ErrorCode, Guard, NodeId, Offset, ReplicaKey, Rules};
+use crate::{Epoch, EpochEnd, ErrorCode, Guard, NodeId, Offset, Rules};
 
 /// Fetching.
 impl<R: Rules> Quorum<R> {
@@ -97,6 +97,7 @@ impl<R: Rules> Quorum<R> {
                 return self.ask_again_later(io);
             }
             io.log.append(batch);
+            self.adopt_voters(io);
         }
         self.commit_up_to(io, high_watermark.min(io.log.end()));
         self.pull(io);
@@ -109,11 +110,12 @@ impl<R: Rules> Quorum<R> {
         if offset > self.high_watermark {
             self.high_watermark = offset;
             io.push(Effect::Committed(offset));
+            self.voters_committed(io);
         }
     }
 
     /// Q8: drops what the leader does not have, and takes no high watermark from such an answer
-    /// (KAFKA-14704). When voter changes (Q12) come, the voter set falls back with the log.
+    /// (KAFKA-14704). The voters fall back with the log.
     fn diverged<L: RaftLog>(&mut self, io: &mut Io<'_, L>, leaders: EpochEnd) {
         let own = io.log.end_of_epoch(leaders.epoch);
         let to = leaders.end.min(own.end);
@@ -127,6 +129,7 @@ impl<R: Rules> Quorum<R> {
             return self.ask_again_later(io);
         }
         io.log.truncate(to);
+        self.voters_truncated(io);
         self.pull(io);
     }
 
@@ -162,7 +165,7 @@ impl<R: Rules> Quorum<R> {
         from: NodeId,
         begin: BeginQuorumEpoch,
     ) {
-        if begin.leader != from || !same_voter(begin.voter, self.me) {
+        if begin.leader != from || !self.speaks_for(self.me, begin.voter) {
             return;
         }
         let other = self.leader().filter(|&leader| leader != from);
@@ -229,16 +232,20 @@ impl<R: Rules> Quorum<R> {
 /// Links and the processes behind them.
 impl<R: Rules> Quorum<R> {
     pub(super) fn link_up<L: RaftLog>(&mut self, io: &mut Io<'_, L>, node: NodeId) {
-        let Some(at) = position(&self.voters, node) else { return };
+        let at = position(&self.voters, node);
         let before = self.connected.len();
-        self.connected.insert(at);
+        match at {
+            Some(at) => self.connected.insert(at),
+            None => self.guide = Some(node),
+        }
         let majority_now = before < self.majority() && self.connected.len() >= self.majority();
         match self.role {
             Role::Unattached if majority_now && self.is_voter() => {
                 io.set(Timer::Election(self.fresh_patience()));
             }
             Role::Unattached if !self.is_voter() => {
-                self.ask_next = at as u8;
+                let next = self.informants().position(|informant| informant == node);
+                self.ask_next = next.unwrap_or(0) as u8;
                 self.ask_for_leader(io);
             }
             // Whatever was asked over an earlier link is lost.
@@ -248,7 +255,9 @@ impl<R: Rules> Quorum<R> {
             {
                 self.pull(io);
             }
-            Role::Leader(leader) if !leader.followed.contains(at) => self.announce(io),
+            Role::Leader(leader) if at.is_some_and(|at| !leader.followed.contains(at)) => {
+                self.announce(io);
+            }
             _ => {}
         }
     }
@@ -260,6 +269,7 @@ impl<R: Rules> Quorum<R> {
         {
             self.connected.remove(at);
         }
+        self.guide = self.guide.filter(|&guide| guide != node);
         match self.role {
             Role::Follower(Follower {
                 leader,
@@ -277,13 +287,17 @@ impl<R: Rules> Quorum<R> {
         }
     }
 
-    /// An observer without a leader asks one voter after the other; any answer names the leader
-    /// that the voter knows.
+    /// An observer without a leader asks one after the other; any answer names the leader that is
+    /// known there.
     pub(super) fn ask_for_leader<L: RaftLog>(&mut self, io: &mut Io<'_, L>) {
-        let Some(&ReplicaKey { id, .. }) = self.voters.get(usize::from(self.ask_next)) else {
-            return;
+        let all = self.informants().count();
+        let Some(id) = self.informants().nth(usize::from(self.ask_next)) else {
+            self.ask_next = 0;
+            return if all > 0 {
+                io.set(Timer::Retry)
+            };
         };
-        self.ask_next = (self.ask_next + 1) % self.voters.len() as u8;
+        self.ask_next = (self.ask_next + 1) % all as u8;
         io.send(id, Message::Fetch(self.next_fetch(io.log)));
         io.set(Timer::Retry);
     }

@@ -5,7 +5,7 @@ use super::role::{Leader, Role};
 use super::voters::VoterSet;
 use super::{
     BeginQuorumEpoch, Effect, EndQuorumEpoch, Fetch, FetchOutcome, FetchResponse, Message,
-    Patience, RaftLog, SnapshotId, Timer,
+    Patience, RaftLog, SnapshotId, Timer, VotersRecord,
 };
 use crate::inline::InlineVec;
 use crate::limits::MAX_VOTERS;
@@ -20,13 +20,19 @@ impl<R: Rules> Quorum<R> {
             ends: self.voters.iter().map(|_| Offset::ZERO).collect(),
             followed: VoterSet::EMPTY,
             heard: VoterSet::EMPTY,
+            pending: None,
         };
         self.transition(io, self.epoch, self.vote, Role::Leader(leader));
         self.attempts = 0;
         io.log.append_leader_change(self.epoch, self.me.id);
+        if self.voters_at == Some(VotersRecord::BOOTSTRAP) {
+            // Who joins later was formatted without it.
+            io.log.append_voters(self.epoch, &self.voters);
+            self.adopt_voters(io);
+        }
         io.push(Effect::Flush);
         self.announce(io);
-        if self.majority() > 1 {
+        if self.needs_others() {
             io.set(Timer::CheckQuorum);
         }
         self.advance_high_watermark(io);
@@ -62,7 +68,7 @@ impl<R: Rules> Quorum<R> {
 
     /// Whether this node leads and knows it to be safe to act: its epoch's first record is
     /// committed, and with it everything before (KAFKA-15345).
-    fn serves(&self) -> bool {
+    pub(super) fn serves(&self) -> bool {
         matches!(self.role, Role::Leader(leader) if self.high_watermark > leader.start)
     }
 
@@ -95,6 +101,12 @@ impl<R: Rules> Quorum<R> {
             }
         }
         self.record_fetch(io, fetch.replica, Some(fetch.offset));
+        self.observer_fetched(io, fetch.replica, fetch.offset);
+        if !self.is_leader() {
+            // What it acknowledged was all that this leader waited for before it left (Q12).
+            let error = ErrorCode::NotLeaderOrFollower;
+            return self.send_outcome(io, fetch, FetchOutcome::Refused(error));
+        }
         let high_watermark = self.high_watermark;
         let batch = (fetch.offset < io.log.end()).then(|| io.log.read(fetch.offset));
         if batch.is_some() || high_watermark > fetch.high_watermark || !may_hold {
@@ -157,9 +169,12 @@ impl<R: Rules> Quorum<R> {
     pub(super) fn advance_high_watermark<L: RaftLog>(&mut self, io: &mut Io<'_, L>) {
         let Role::Leader(leader) = self.role else { return };
         let mut ends = leader.ends;
-        if let Some(mine) = self.my_position() {
-            let only_flushed = self.rules.holds(Guard::CountUnflushed);
-            ends[mine] = if only_flushed { io.log.flushed() } else { io.log.end() };
+        let only_flushed = self.rules.holds(Guard::CountUnflushed);
+        let own = if only_flushed { io.log.flushed() } else { io.log.end() };
+        match self.my_position() {
+            Some(mine) => ends[mine] = own,
+            None if self.rules.holds(Guard::CountRemovedLeader) => {}
+            None => ends.push(own),
         }
         ends.sort_unstable_by(|a, b| b.cmp(a));
         let Some(&reached) = ends.get(self.majority() - 1) else { return };
@@ -179,9 +194,11 @@ impl<R: Rules> Quorum<R> {
         self.high_watermark = reached;
         io.push(Effect::Committed(reached));
         io.push(Effect::News);
+        self.voters_committed(io);
         if self.serves() && !served {
             io.push(Effect::Lead { epoch: self.epoch, start: leader.start.plus(1) });
         }
+        self.change_committed(io);
     }
 
     /// Q9: nobody may need this leader any more.
@@ -193,18 +210,20 @@ impl<R: Rules> Quorum<R> {
         }
     }
 
-    /// Q10: leads no longer, and tells the voters who is best placed to follow.
+    /// Q10: leads no longer, and tells the voters who is best placed to follow. Who is a voter no
+    /// longer follows as well, as an observer (Q12).
     pub(super) fn resign<L: RaftLog>(&mut self, io: &mut Io<'_, L>) {
         let Role::Leader(leader) = self.role else { return };
         let successors = self.successors(&leader);
-        self.transition(io, self.epoch, self.vote, Role::Resigned);
-        io.set(Timer::Election(Patience::Full));
+        let role = if self.is_voter() { Role::Resigned } else { Role::Unattached };
+        self.transition(io, self.epoch, self.vote, role);
         if self.rules.holds(Guard::DropEndQuorum) {
             for voter in self.peers() {
                 let end = EndQuorumEpoch { epoch: self.epoch, leader: self.me.id, successors };
                 io.send(voter.id, Message::EndQuorumEpoch(end));
             }
         }
+        self.wait_unattached(io, Patience::Full);
     }
 
     /// The other voters, the one with the longest log first.

@@ -1,4 +1,4 @@
-//! The controller quorum: KRaft, a Raft whose followers pull (rules Q1 to Q11).
+//! The controller quorum: KRaft, a Raft whose followers pull (rules Q1 to Q12).
 //!
 //! ```text
 //!   Unattached ──▶ Prospective ──▶ Candidate ──▶ Leader ──▶ Resigned
@@ -9,16 +9,19 @@
 //!
 //! Read on: [`Event`] is everything that can happen to a node of the quorum, [`Effect`] everything
 //! that it can ask for, [`Message`] what nodes say to each other; [`Quorum`] is the machine, in one
-//! file per role and idea: `election`, `leader`, `follower`, `snapshot`, and `transition`, the only
-//! place where epoch, vote and role change.
+//! file per role and idea: `election`, `leader`, `follower`, `snapshot`, `reconfigure` and
+//! `membership` (who votes, and how that is changed), and `transition`, the only place where epoch,
+//! vote and role change.
 
 mod election;
 mod event;
 mod follower;
 mod leader;
 mod log;
+mod membership;
 mod message;
 mod quorum;
+mod reconfigure;
 mod role;
 mod snapshot;
 #[cfg(feature = "check")]
@@ -33,5 +36,7 @@ pub use message::{
     FetchSnapshotResponse, Message, SnapshotId, Vote, VoteResponse,
 };
 pub use quorum::Quorum;
+pub use reconfigure::{VoterChange, VoterChangeError};
 #[cfg(feature = "check")]
 pub use standing::Standing;
+pub use voters::{Voters, VotersRecord};

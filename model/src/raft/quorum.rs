@@ -15,7 +15,12 @@ use crate::{Epoch, Guard, NodeId, Offset, ReplicaKey, Rules};
 pub struct Quorum<R> {
     pub(super) rules: R,
     pub(super) me: ReplicaKey,
+    /// The voters of a static quorum; in force while the log says nothing of voters.
+    pub(super) configured: Voters,
+    /// The voters in force: those of the log's last Voters record, committed or not (Q12).
     pub(super) voters: Voters,
+    /// Where that record stands; `None` if the voters are the configured ones.
+    pub(super) voters_at: Option<Offset>,
     pub(super) epoch: Epoch,
     /// Whom this node voted for in `epoch`.
     pub(super) vote: Option<ReplicaKey>,
@@ -26,8 +31,11 @@ pub struct Quorum<R> {
     pub(super) connected: VoterSet,
     /// Elections lost in a row; says how long to wait before the next.
     pub(super) attempts: u8,
-    /// The voter that an observer without a leader asks next, by position.
+    /// Whom an observer without a leader asks next, by its place among those that it may ask.
     pub(super) ask_next: u8,
+    /// A controller that is none of the known voters, and to which there is a link: an observer
+    /// that knows no voters, or only old ones, asks it who leads.
+    pub(super) guide: Option<NodeId>,
 }
 
 /// What a step works with: the log, and where its effects go.
@@ -59,8 +67,9 @@ impl<R: Rules> Quorum<R> {
     /// The node as it restarts with what its disk held (Q2). The first event must be
     /// [`Event::Started`].
     ///
-    /// A voter whose directory is zero is a static one: any directory speaks for its id. A node
-    /// that is none of the `voters` is an observer.
+    /// The `voters` are those of a static quorum, and none in a dynamic one: whatever the log says
+    /// of voters goes before. A voter whose directory is zero is a static one: any directory speaks
+    /// for its id. A node that is none of the voters is an observer.
     ///
     /// # Panics
     /// With more than [`MAX_VOTERS`] voters, which the configuration does not let through.
@@ -71,11 +80,14 @@ impl<R: Rules> Quorum<R> {
         stored: StoredState,
         log: &impl RaftLog,
     ) -> Self {
-        let voters = Voters::try_from_slice(voters).expect("at most MAX_VOTERS voters");
+        let configured = Voters::try_from_slice(voters).expect("at most MAX_VOTERS voters");
+        let record = log.voters_below(log.end());
         let mut quorum = Quorum {
             rules,
             me,
-            voters,
+            configured,
+            voters: record.map_or(configured, |record| record.voters),
+            voters_at: record.map(|record| record.offset),
             epoch: stored.epoch,
             vote: stored.vote,
             role: Role::Unattached,
@@ -83,6 +95,7 @@ impl<R: Rules> Quorum<R> {
             connected: VoterSet::EMPTY,
             attempts: 0,
             ask_next: 0,
+            guide: None,
         };
         if let Some(mine) = quorum.my_position() {
             quorum.connected.insert(mine);
@@ -135,6 +148,7 @@ impl<R: Rules> Quorum<R> {
             Event::Propose(batch) => self.propose(io, batch),
             Event::SnapshotWritten(snapshot) => self.snapshot_written(io, snapshot),
             Event::SnapshotInstalled(snapshot) => self.snapshot_installed(io, snapshot),
+            Event::ChangeVoters { id, change } => self.change_voters(io, id, change),
             Event::Resign => self.resign(io),
         }
     }
@@ -166,6 +180,7 @@ impl<R: Rules> Quorum<R> {
             Timer::CheckQuorum => self.check_quorum_timed_out(io),
             Timer::Announce => self.announce(io),
             Timer::Retry => self.retry(io),
+            Timer::VoterChange => self.change_timed_out(io),
         }
     }
 
@@ -234,8 +249,14 @@ impl<R: Rules> Quorum<R> {
         self.me
     }
 
+    /// The voters in force, committed or not (Q12).
     pub fn voters(&self) -> &[ReplicaKey] {
         &self.voters
+    }
+
+    /// The offset of the record that says so; `None` in a static quorum.
+    pub fn voters_at(&self) -> Option<Offset> {
+        self.voters_at
     }
 
     pub fn is_voter(&self) -> bool {
@@ -278,8 +299,13 @@ impl<R: Rules> Quorum<R> {
 
     /// The position of the voter that `key` speaks for.
     pub(super) fn voter_position(&self, key: ReplicaKey) -> Option<usize> {
+        position(&self.voters, key.id).filter(|&at| self.speaks_for(key, self.voters[at]))
+    }
+
+    /// Whether the node with this key is this voter: another disk is another voter (Q3).
+    pub(super) fn speaks_for(&self, key: ReplicaKey, voter: ReplicaKey) -> bool {
         let by_id_only = !self.rules.holds(Guard::VoterWithoutDirectory);
-        position(&self.voters, key.id).filter(|&at| by_id_only || same_voter(self.voters[at], key))
+        same_voter(voter, key) || by_id_only && voter.id == key.id
     }
 
     /// More than half of the voters (Q5, Q7).

@@ -12,9 +12,13 @@
 //! Candidate     Prospective  the election timer ran out
 //! Leader        Resigned     an orderly stop, or no majority fetches (Q9); also by a restart (Q2)
 //! Resigned      Prospective  the election timer ran out
+//! Leader        Unattached   its removal from the voters is committed (Q12)
+//! any but Leader and Follower
+//!               Unattached   is a voter no longer (Q12)
 //! ```
 
 use super::SnapshotId;
+use super::reconfigure::Pending;
 use super::voters::VoterSet;
 use crate::inline::InlineVec;
 use crate::limits::MAX_VOTERS;
@@ -57,6 +61,8 @@ pub(super) struct Leader {
     pub(super) followed: VoterSet,
     /// Voters that have fetched since a majority last had (Q9).
     pub(super) heard: VoterSet,
+    /// The voter change that is under way (Q12).
+    pub(super) pending: Option<Pending>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -106,6 +106,7 @@ impl<R: Rules> Quorum<R> {
     ) {
         if snapshot.end > self.high_watermark {
             io.log.cut_to_snapshot(snapshot);
+            self.adopt_voters(io);
             self.commit_up_to(io, snapshot.end);
         }
         if let Role::Follower(follower) = self.role

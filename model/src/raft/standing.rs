@@ -5,28 +5,38 @@
 //!   Quorum ── standing() ──▶ Standing (some 20 bytes) ── Quorum::with ──▶ Quorum
 //! ```
 //!
-//! Small means: ids from 1 to 15, epochs and offsets below 256, and directories whose lowest four
-//! bits are the id of their node. Two things are left out, because all that they decide is how long
-//! a timer runs, which no checker can tell: the elections lost in a row, and who of the voters has
-//! fetched since the check-quorum timer was last set.
+//! Small means: ids from 1 to 15, epochs and offsets below 254, directories whose lowest four bits
+//! are the id of their node, and voters in ascending order of their directories. Left out is what
+//! only decides how long a timer runs, which no checker can tell (the elections lost in a row, who
+//! of the voters has fetched since the check-quorum timer was last set), and the number by which the
+//! shell knows a voter change again.
 
-use super::quorum::Quorum;
-use super::role::{Contact, Follower, Leader, Pull, Role, Tally};
-use super::voters::VoterSet;
 use super::SnapshotId;
+use super::quorum::Quorum;
+use super::reconfigure::{Pending, Stage};
+use super::role::{Contact, Follower, Leader, Pull, Role, Tally};
+use super::voters::{VoterSet, Voters};
 use crate::limits::MAX_VOTERS;
 use crate::{DirectoryId, Epoch, NodeId, Offset, ReplicaKey, Rules};
 
 /// See the module.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Standing {
+    voters: SmallVoters,
+    /// Where the record stands that says so, counted from the one that a log is formatted with.
+    voters_at: Option<u8>,
     epoch: u8,
     vote: SmallKey,
     high_watermark: u8,
     connected: VoterSet,
     ask_next: u8,
+    guide: SmallId,
     role: SmallRole,
 }
+
+/// The voters by their directories, in ascending order, 0 for none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+struct SmallVoters([u8; MAX_VOTERS]);
 
 /// [`Role`] in small numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -34,7 +44,7 @@ enum SmallRole {
     Unattached,
     Prospective { granted: VoterSet, refused: VoterSet, leader: SmallId },
     Candidate { granted: VoterSet, refused: VoterSet },
-    Leader { start: u8, ends: [u8; MAX_VOTERS], followed: VoterSet },
+    Leader { start: u8, ends: [u8; MAX_VOTERS], followed: VoterSet, pending: SmallPending },
     Follower { leader: SmallId, contact: Contact, pull: SmallPull },
     Resigned,
 }
@@ -47,6 +57,14 @@ enum SmallPull {
     Flushing,
     FetchingSnapshot { end: u8, epoch: u8, position: u8 },
     InstallingSnapshot { end: u8, epoch: u8 },
+}
+
+/// [`Pending`] in small numbers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+enum SmallPending {
+    None,
+    CatchingUp { voter: SmallKey, target: u8 },
+    Committing(u8),
 }
 
 /// A node's id, 0 for none.
@@ -95,6 +113,33 @@ fn renamed(id: u8, places: &[usize]) -> u8 {
     if id == 0 { 0 } else { places[usize::from(id) - 1] as u8 + 1 }
 }
 
+impl SmallVoters {
+    fn of(voters: &Voters) -> Self {
+        let mut small = [0; MAX_VOTERS];
+        small.iter_mut().zip(voters).for_each(|(to, &key)| *to = SmallKey::of(Some(key)).0);
+        debug_assert!(small[..voters.len()].is_sorted(), "voters are in ascending order");
+        SmallVoters(small)
+    }
+
+    fn voters(self) -> Voters {
+        self.0.into_iter().map_while(|key| SmallKey(key).key()).collect()
+    }
+
+    fn len(self) -> usize {
+        self.0.iter().take_while(|&&key| key > 0).count()
+    }
+
+    /// The voters when nodes move, and where the voter at each position is then.
+    fn renamed(self, places: &[usize]) -> (Self, [usize; MAX_VOTERS]) {
+        let len = self.len();
+        let mut sorted = self.0.map(|key| SmallKey(key).renamed(places).0);
+        let moved = sorted;
+        sorted[..len].sort_unstable();
+        let position = |at: usize| sorted[..len].iter().position(|&key| key == moved[at]);
+        (SmallVoters(sorted), std::array::from_fn(|at| position(at).unwrap_or(at)))
+    }
+}
+
 impl<R: Rules> Quorum<R> {
     /// What changes from step to step.
     pub fn standing(&self) -> Standing {
@@ -102,7 +147,9 @@ impl<R: Rules> Quorum<R> {
         let Quorum {
             rules: _,
             me: _,
-            voters: _,
+            configured: _,
+            voters,
+            voters_at,
             epoch,
             vote,
             role,
@@ -110,13 +157,17 @@ impl<R: Rules> Quorum<R> {
             connected,
             attempts: _,
             ask_next,
+            guide,
         } = *self;
         Standing {
+            voters: SmallVoters::of(&voters),
+            voters_at: voters_at.map(|at| small(at.0 + 1)),
             epoch: small(i64::from(epoch.0)),
             vote: SmallKey::of(vote),
             high_watermark: small(high_watermark.0),
             connected,
             ask_next,
+            guide: SmallId::of(guide),
             role: SmallRole::of(&role),
         }
     }
@@ -124,15 +175,31 @@ impl<R: Rules> Quorum<R> {
     /// This node with another standing of its own.
     #[must_use]
     pub fn with(&self, standing: Standing) -> Self {
-        let Standing { epoch, vote, high_watermark, connected, ask_next, role } = standing;
-        Quorum {
-            epoch: Epoch(i32::from(epoch)),
-            vote: vote.key(),
-            high_watermark: Offset(i64::from(high_watermark)),
-            role: role.role(self.voters.len()),
+        let Standing {
+            voters,
+            voters_at,
+            epoch,
+            vote,
+            high_watermark,
             connected,
             ask_next,
-            ..*self
+            guide,
+            role,
+        } = standing;
+        Quorum {
+            rules: self.rules,
+            me: self.me,
+            configured: self.configured,
+            voters: voters.voters(),
+            voters_at: voters_at.map(|at| Offset(i64::from(at) - 1)),
+            epoch: Epoch(i32::from(epoch)),
+            vote: vote.key(),
+            role: role.role(voters.len()),
+            high_watermark: Offset(i64::from(high_watermark)),
+            connected,
+            attempts: 0,
+            ask_next,
+            guide: guide.id(),
         }
     }
 }
@@ -147,10 +214,11 @@ impl SmallRole {
             Role::Candidate { tally: Tally { granted, refused } } => {
                 SmallRole::Candidate { granted, refused }
             }
-            Role::Leader(Leader { start, ends, followed, heard: _ }) => {
+            Role::Leader(Leader { start, ends, followed, heard: _, pending }) => {
                 let mut small_ends = [0; MAX_VOTERS];
                 small_ends.iter_mut().zip(ends.iter()).for_each(|(to, end)| *to = small(end.0));
-                SmallRole::Leader { start: small(start.0), ends: small_ends, followed }
+                let (start, pending) = (small(start.0), SmallPending::of(pending));
+                SmallRole::Leader { start, ends: small_ends, followed, pending }
             }
             Role::Follower(Follower { leader, contact, pull }) => SmallRole::Follower {
                 leader: SmallId::of(Some(leader)),
@@ -170,11 +238,12 @@ impl SmallRole {
             SmallRole::Candidate { granted, refused } => {
                 Role::Candidate { tally: Tally { granted, refused } }
             }
-            SmallRole::Leader { start, ends, followed } => Role::Leader(Leader {
+            SmallRole::Leader { start, ends, followed, pending } => Role::Leader(Leader {
                 start: Offset(i64::from(start)),
                 ends: ends[..voters].iter().map(|&end| Offset(i64::from(end))).collect(),
                 followed,
                 heard: VoterSet::EMPTY,
+                pending: pending.pending(),
             }),
             SmallRole::Follower { leader, contact, pull } => Role::Follower(Follower {
                 leader: leader.id().expect("a follower has a leader"),
@@ -185,8 +254,9 @@ impl SmallRole {
         }
     }
 
-    fn renamed(self, places: &[usize]) -> Self {
-        let moved = |set: VoterSet| set.renamed(places);
+    /// `places` says where nodes move, `positions` where voters do.
+    fn renamed(self, places: &[usize], positions: &[usize]) -> Self {
+        let moved = |set: VoterSet| set.renamed(positions);
         match self {
             SmallRole::Unattached | SmallRole::Resigned => self,
             SmallRole::Prospective { granted, refused, leader } => SmallRole::Prospective {
@@ -197,14 +267,49 @@ impl SmallRole {
             SmallRole::Candidate { granted, refused } => {
                 SmallRole::Candidate { granted: moved(granted), refused: moved(refused) }
             }
-            SmallRole::Leader { start, ends, followed } => {
+            SmallRole::Leader { start, ends, followed, pending } => {
                 let mut moved_ends = [0; MAX_VOTERS];
-                places.iter().zip(ends).for_each(|(&place, end)| moved_ends[place] = end);
-                SmallRole::Leader { start, ends: moved_ends, followed: moved(followed) }
+                positions.iter().zip(ends).for_each(|(&position, end)| moved_ends[position] = end);
+                let (followed, pending) = (moved(followed), pending.renamed(places));
+                SmallRole::Leader { start, ends: moved_ends, followed, pending }
             }
             SmallRole::Follower { leader, contact, pull } => {
                 SmallRole::Follower { leader: leader.renamed(places), contact, pull }
             }
+        }
+    }
+}
+
+impl SmallPending {
+    fn of(pending: Option<Pending>) -> Self {
+        match pending.map(|pending| pending.stage) {
+            None => SmallPending::None,
+            Some(Stage::CatchingUp { voter, target }) => SmallPending::CatchingUp {
+                voter: SmallKey::of(Some(voter)),
+                target: small(target.0),
+            },
+            Some(Stage::Committing(at)) => SmallPending::Committing(small(at.0)),
+        }
+    }
+
+    fn pending(self) -> Option<Pending> {
+        let stage = match self {
+            SmallPending::None => return None,
+            SmallPending::CatchingUp { voter, target } => Stage::CatchingUp {
+                voter: voter.key().unwrap_or_default(),
+                target: Offset(i64::from(target)),
+            },
+            SmallPending::Committing(at) => Stage::Committing(Offset(i64::from(at))),
+        };
+        Some(Pending { id: 0, stage })
+    }
+
+    fn renamed(self, places: &[usize]) -> Self {
+        match self {
+            SmallPending::CatchingUp { voter, target } => {
+                SmallPending::CatchingUp { voter: voter.renamed(places), target }
+            }
+            SmallPending::None | SmallPending::Committing(_) => self,
         }
     }
 }
@@ -287,14 +392,27 @@ impl Standing {
         matches!(self.role, SmallRole::Prospective { .. })
     }
 
-    /// The same standing where the voter at position `at` is at `places[at]` instead, and its id
-    /// with it: ids are positions counted from 1.
+    /// The voters in force here, by directory in ascending order, 0 for none.
+    pub fn voters(&self) -> [u8; MAX_VOTERS] {
+        self.voters.0
+    }
+
+    /// Whether the voters are those of a record of the log, and where it stands; -1 for the set
+    /// that the log was formatted with.
+    pub fn voters_at(&self) -> Option<i64> {
+        self.voters_at.map(|at| i64::from(at) - 1)
+    }
+
+    /// The same standing when the node with the id `at + 1` has the id `places[at] + 1`.
     #[must_use]
     pub fn renamed(self, places: &[usize]) -> Self {
+        let (voters, positions) = self.voters.renamed(places);
         Standing {
+            voters,
             vote: self.vote.renamed(places),
-            connected: self.connected.renamed(places),
-            role: self.role.renamed(places),
+            connected: self.connected.renamed(&positions),
+            guide: self.guide.renamed(places),
+            role: self.role.renamed(places, &positions),
             ..self
         }
     }

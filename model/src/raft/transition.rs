@@ -3,7 +3,7 @@
 use super::quorum::{Io, Quorum};
 use super::role::{Contact, Follower, Pull, Role};
 use super::voters::position;
-use super::{Effect, Patience, RaftLog, StoredState, Timer};
+use super::{Effect, Patience, RaftLog, StoredState, Timer, VoterChangeError};
 use crate::{Epoch, NodeId, ReplicaKey, Rules};
 
 /// Lost elections after which waiting no longer grows.
@@ -45,6 +45,7 @@ impl<R: Rules> Quorum<R> {
     fn leave_role<L: RaftLog>(&mut self, io: &mut Io<'_, L>) {
         match self.role {
             Role::Leader(_) => {
+                self.end_change(io, Err(VoterChangeError::LostLeadership));
                 io.cancel(Timer::CheckQuorum);
                 io.cancel(Timer::Announce);
                 io.push(Effect::LostLeadership { epoch: self.epoch });
@@ -71,7 +72,9 @@ impl<R: Rules> Quorum<R> {
         epoch: Epoch,
         leader: Option<NodeId>,
     ) {
-        let leader = leader.filter(|&id| id != self.me.id && position(&self.voters, id).is_some());
+        // It may be none of the voters that this node knows: who leads may have been removed, or
+        // added, by records that are not here yet.
+        let leader = leader.filter(|&id| id != self.me.id);
         match leader {
             Some(leader) if epoch > self.epoch && !self.is_worth_following(leader) => {
                 self.detach(io, epoch, Patience::Full);
@@ -86,11 +89,11 @@ impl<R: Rules> Quorum<R> {
         }
     }
 
-    /// An observer that has no link to the leader that it is told of goes on asking: the voter that
+    /// An observer that has no link to the voter that it is told leads goes on asking: the voter that
     /// told it may not have noticed yet that this leader is dead. Voters stand for election instead.
     fn is_worth_following(&self, leader: NodeId) -> bool {
         let at = position(&self.voters, leader);
-        self.is_voter() || at.is_some_and(|at| self.connected.contains(at))
+        self.is_voter() || at.is_none_or(|at| self.connected.contains(at))
     }
 
     /// Whether a leader of the present epoch would be news.

@@ -4,11 +4,24 @@ use std::ops::BitOr;
 
 use crate::inline::InlineVec;
 use crate::limits::MAX_VOTERS;
-use crate::{NodeId, ReplicaKey};
+use crate::{NodeId, Offset, ReplicaKey};
 
-/// The voters in the order of the configuration. Fixed for now: when voter changes (Q12) come, the
-/// set becomes what the last Voters record in the log says, committed or not.
-pub(super) type Voters = InlineVec<ReplicaKey, MAX_VOTERS>;
+/// The voters, in the order in which they joined.
+pub type Voters = InlineVec<ReplicaKey, MAX_VOTERS>;
+
+/// A Voters record of the log (Q12).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct VotersRecord {
+    /// Where it stands in the log. [`VotersRecord::BOOTSTRAP`] for the set that a quorum was
+    /// formatted with; below the log's start for one that a snapshot holds.
+    pub offset: Offset,
+    pub voters: Voters,
+}
+
+impl VotersRecord {
+    /// The place of the set that a quorum was formatted with: before everything.
+    pub const BOOTSTRAP: Offset = Offset(-1);
+}
 
 /// Voters by their positions; ids go up to 2^31-1 and make no bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -39,11 +52,23 @@ impl VoterSet {
         self.0.count_ones() as usize
     }
 
-    #[cfg(feature = "check")]
     /// The set when the voter at position `at` moves to `places[at]`.
+    #[cfg(feature = "check")]
     pub(super) fn renamed(self, places: &[usize]) -> Self {
         let moved = places.iter().enumerate().filter(|&(at, _)| self.contains(at));
         moved.fold(VoterSet::EMPTY, |set, (_, &place)| set | VoterSet::of(place))
+    }
+
+    /// The same voters by their positions in another set; who is not in it drops out.
+    pub(super) fn moved(self, from: &Voters, to: &Voters) -> VoterSet {
+        let mut moved = VoterSet::EMPTY;
+        for (at, voter) in to.iter().enumerate() {
+            let before = from.iter().position(|other| other == voter);
+            if before.is_some_and(|before| self.contains(before)) {
+                moved.insert(at);
+            }
+        }
+        moved
     }
 }
 

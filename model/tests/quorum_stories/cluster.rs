@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use kraft_model::log::{Extent, Log};
 use kraft_model::raft::{
-    Effect, Event, Message, Patience, Quorum, RaftLog, SnapshotId, StoredState, Timer,
+    Effect, Event, Message, Patience, Quorum, RaftLog, SnapshotId, StoredState, Timer, VoterChange,
+    VoterChangeError, Voters, VotersRecord,
 };
 use kraft_model::{DirectoryId, Epoch, EpochEnd, NodeId, Offset, ReplicaKey, Shipped};
 
@@ -13,6 +14,14 @@ use kraft_model::{DirectoryId, Epoch, EpochEnd, NodeId, Offset, ReplicaKey, Ship
 pub struct Batch {
     pub base: i64,
     pub epochs: Vec<i32>,
+    /// The Voters records among them.
+    pub voters: Vec<VotersRecord>,
+}
+
+impl Batch {
+    pub fn of(base: i64, epochs: &[i32]) -> Self {
+        Batch { base, epochs: epochs.to_vec(), voters: Vec::new() }
+    }
 }
 
 impl Extent for Batch {
@@ -35,6 +44,9 @@ pub struct MemoryLog {
     pub epochs: Vec<i32>,
     pub flushed: i64,
     pub snapshot: Option<SnapshotId>,
+    /// The Voters records, in order, and before them what the log was formatted with, or what the
+    /// snapshot says.
+    pub voters: Vec<VotersRecord>,
 }
 
 impl MemoryLog {
@@ -72,22 +84,26 @@ impl Log for MemoryLog {
 
     fn append(&mut self, batch: Batch) {
         self.epochs.extend(batch.epochs);
+        self.voters.extend(batch.voters);
     }
 
     fn truncate(&mut self, to: Offset) {
         self.epochs.truncate((to.0 - self.start) as usize);
         self.flushed = self.flushed.min(to.0);
+        self.voters.retain(|record| record.offset < to);
     }
 
     fn restart_at(&mut self, start: Offset) {
-        *self =
-            MemoryLog { start: start.0, flushed: start.0, snapshot: self.snapshot, epochs: vec![] };
+        (self.start, self.flushed) = (start.0, start.0);
+        self.epochs.clear();
     }
 }
 
 impl RaftLog for MemoryLog {
     fn read(&self, from: Offset) -> Batch {
-        Batch { base: from.0, epochs: self.epochs[(from.0 - self.start) as usize..].to_vec() }
+        let voters = self.voters.iter().filter(|record| record.offset >= from).copied().collect();
+        let epochs = self.epochs[(from.0 - self.start) as usize..].to_vec();
+        Batch { base: from.0, epochs, voters }
     }
 
     fn append_as_leader(&mut self, epoch: Epoch, batch: Batch) {
@@ -98,6 +114,15 @@ impl RaftLog for MemoryLog {
         self.epochs.push(epoch.0);
     }
 
+    fn voters_below(&self, end: Offset) -> Option<VotersRecord> {
+        self.voters.iter().rfind(|record| record.offset < end).copied()
+    }
+
+    fn append_voters(&mut self, epoch: Epoch, voters: &Voters) {
+        self.voters.push(VotersRecord { offset: self.end(), voters: *voters });
+        self.epochs.push(epoch.0);
+    }
+
     fn snapshot(&self) -> Option<SnapshotId> {
         self.snapshot
     }
@@ -105,7 +130,7 @@ impl RaftLog for MemoryLog {
     /// Two chunks of one byte each.
     fn read_snapshot(&self, snapshot: SnapshotId, position: u64) -> Option<(Batch, bool)> {
         let known = self.snapshot == Some(snapshot) && position < 2;
-        known.then(|| (Batch { base: position as i64, epochs: vec![0] }, position == 1))
+        known.then(|| (Batch::of(position as i64, &[0]), position == 1))
     }
 
     fn cut_to_snapshot(&mut self, snapshot: SnapshotId) {
@@ -144,6 +169,10 @@ pub fn key(id: i32) -> ReplicaKey {
     ReplicaKey { id: NodeId(id), directory: DirectoryId(id as u128) }
 }
 
+pub fn set(ids: &[i32]) -> Voters {
+    ids.iter().copied().map(key).collect()
+}
+
 impl Cluster {
     pub fn new(voters: i32, observers: i32) -> Self {
         Cluster::with_logs(voters, (0..voters + observers).map(|_| MemoryLog::default()).collect())
@@ -155,7 +184,7 @@ impl Cluster {
         for (log, id) in logs.into_iter().zip(1..) {
             let epoch = Epoch(log.last_epoch());
             let stored = StoredState { epoch, ..StoredState::default() };
-            cluster.nodes.push(cluster.boot(id, stored, log));
+            cluster.nodes.push(cluster.boot(key(id), stored, log));
         }
         for id in 1..=cluster.nodes.len() as i32 {
             cluster.step(id, Event::Started);
@@ -163,8 +192,27 @@ impl Cluster {
         cluster
     }
 
-    fn boot(&self, id: i32, stored: StoredState, log: MemoryLog) -> Node {
-        let machine = Quorum::new(Shipped, key(id), &self.voters, stored, &log);
+    /// A quorum whose logs say who votes: nodes 1 to `voters` were formatted with them, the others
+    /// with nothing.
+    pub fn dynamic(voters: i32, observers: i32) -> Self {
+        let formatted = set(&(1..=voters).collect::<Vec<_>>());
+        let bootstrap = VotersRecord { offset: VotersRecord::BOOTSTRAP, voters: formatted };
+        let log = |id| MemoryLog {
+            voters: if id <= voters { vec![bootstrap] } else { vec![] },
+            ..MemoryLog::default()
+        };
+        Cluster::with_logs(0, (1..=voters + observers).map(log).collect())
+    }
+
+    /// The node comes back as `me` with an empty disk but for `log`.
+    pub fn replace_disk(&mut self, id: i32, me: ReplicaKey, log: MemoryLog) {
+        self.wires.retain(|&(from, to, _)| from != id && to != id);
+        self.nodes[id as usize - 1] = self.boot(me, StoredState::default(), log);
+        self.step(id, Event::Started);
+    }
+
+    fn boot(&self, me: ReplicaKey, stored: StoredState, log: MemoryLog) -> Node {
+        let machine = Quorum::new(Shipped, me, &self.voters, stored, &log);
         let (timers, said, held) = (BTreeSet::new(), Vec::new(), Vec::new());
         Node { machine, log, stored, timers, said, held }
     }
@@ -174,7 +222,7 @@ impl Cluster {
         self.wires.retain(|&(from, to, _)| from != id && to != id);
         let node = self.node(id);
         let (stored, log) = (node.stored, node.log.clone());
-        self.nodes[id as usize - 1] = self.boot(id, stored, log);
+        self.nodes[id as usize - 1] = self.boot(node.machine.me(), stored, log);
         self.step(id, Event::Started);
     }
 
@@ -263,9 +311,27 @@ impl Cluster {
         assert!(self.node(id).machine.is_leader(), "{}", self.is(id));
     }
 
+    /// The ids of the voters as node `id` has them.
+    pub fn voters(&self, id: i32) -> Vec<i32> {
+        self.node(id).machine.voters().iter().map(|voter| voter.id.0).collect()
+    }
+
+    /// Asks node `id` for a change, and carries nothing.
+    pub fn change(&mut self, id: i32, change: VoterChange) {
+        self.step(id, Event::ChangeVoters { id: 7, change });
+    }
+
+    /// What node `id` said to the last change that it was asked for.
+    pub fn answer(&self, id: i32) -> Option<Result<(), VoterChangeError>> {
+        self.node(id).said.iter().rev().find_map(|effect| match effect {
+            Effect::VotersAnswered { id: 7, result } => Some(*result),
+            _ => None,
+        })
+    }
+
     pub fn propose(&mut self, id: i32, records: usize) {
         let base = self.node(id).log.end().0;
-        self.step(id, Event::Propose(Batch { base, epochs: vec![0; records] }));
+        self.step(id, Event::Propose(Batch::of(base, &vec![0; records])));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The quorum machine, told in stories.
 
 mod cluster;
+mod voters;
 
 use cluster::{Cluster, MemoryLog, key};
 use kraft_model::raft::{Effect, Event, Message, Patience, SnapshotId, StoredState, Timer};
@@ -119,7 +120,7 @@ fn a_late_answer_to_an_older_fetch_changes_nothing() {
         offset: Offset(0),
         last_epoch: Epoch(0),
         outcome: kraft_model::raft::FetchOutcome::Records {
-            batch: Some(cluster::Batch { base: fetch.offset.0, epochs: vec![1] }),
+            batch: Some(cluster::Batch::of(fetch.offset.0, &[1])),
             high_watermark: Offset(2),
         },
     };
@@ -297,23 +298,4 @@ fn a_log_whose_beginning_is_in_no_snapshot_is_refused() {
     let log = MemoryLog { start: 5, flushed: 5, ..MemoryLog::default() };
     let cluster = Cluster::with_logs(1, vec![log]);
     assert!(matches!(cluster.node(1).said.last(), Some(Effect::Violation(_))));
-}
-
-#[test]
-fn the_same_id_on_another_disk_is_another_voter() {
-    let mut cluster = Cluster::new(3, 0);
-    cluster.time_out(1, ELECTION);
-    let asked = cluster.wires.iter().find_map(|(_, to, message)| match message {
-        Message::Vote(vote) if *to == 2 => Some(*vote),
-        _ => None,
-    });
-    let mut vote = asked.expect("node 2 is asked");
-    vote.candidate.directory = key(3).directory;
-    cluster.wires.clear();
-    let message = Message::Vote(vote);
-    cluster.step(2, Event::Received { from: NodeId(1), message });
-    let Some((2, 1, Message::VoteResponse(answer))) = cluster.wires.pop_front() else {
-        panic!("node 2 answers")
-    };
-    assert!(!answer.granted && answer.error.is_some());
 }

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use kraft_model::log::Log;
-use kraft_model::raft::{RaftLog, SnapshotId};
+use kraft_model::raft::{RaftLog, SnapshotId, Voters, VotersRecord};
 use kraft_model::{Epoch, EpochEnd, NodeId, Offset};
 
 use super::build::leader_change;
@@ -349,6 +349,14 @@ impl RaftLog for MetadataLog {
         let now_ms = now.as_millis() as i64;
         self.append(leader_change(self.log.end(), epoch.0, leader.0, now_ms));
     }
+
+    /// Every quorum is a static one as yet.
+    fn voters_below(&self, _: Offset) -> Option<VotersRecord> {
+        None
+    }
+
+    /// Nothing is appended to a static quorum's log, since it refuses every change.
+    fn append_voters(&mut self, _: Epoch, _: &Voters) {}
 
     fn snapshot(&self) -> Option<SnapshotId> {
         self.latest

@@ -10,7 +10,7 @@
 //! ```
 
 use crate::log::{Extent, Log};
-use crate::raft::{RaftLog, SnapshotId, StoredState};
+use crate::raft::{RaftLog, SnapshotId, StoredState, Voters, VotersRecord};
 use crate::{Epoch, EpochEnd, NodeId, Offset};
 
 use super::record::{Record, Run};
@@ -182,6 +182,14 @@ impl RaftLog for DiskLog {
 
     fn append_leader_change(&mut self, epoch: Epoch, leader: NodeId) {
         self.written.push(Record::leader_change(epoch, leader));
+    }
+
+    fn voters_below(&self, _: Offset) -> Option<VotersRecord> {
+        None
+    }
+
+    fn append_voters(&mut self, _: Epoch, _: &Voters) {
+        unreachable!("this model's voters are static")
     }
 
     fn snapshot(&self) -> Option<SnapshotId> {

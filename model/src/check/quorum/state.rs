@@ -135,6 +135,7 @@ impl Timers {
             Timer::CheckQuorum => 4,
             Timer::Announce => 8,
             Timer::Retry => 16,
+            Timer::VoterChange => 32,
         }
     }
 

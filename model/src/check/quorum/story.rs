@@ -124,6 +124,7 @@ fn sentence<const N: usize>(before: &State<N>, action: &Action) -> String {
                 Timer::CheckQuorum => "is not fetched from by a majority",
                 Timer::Announce => "announces itself again",
                 Timer::Retry => "asks again",
+                Timer::VoterChange => "gives up a voter change",
             };
             format!("{} {what}", name(at))
         }

@@ -118,7 +118,7 @@ impl<'a, const N: usize> Turn<'a, N> {
             Effect::LostLeadership { .. } => node.active = false,
             Effect::Committed(offset) => self.note_committed(at, offset.0 as usize),
             Effect::Violation(_) => self.state.broken = Some(Broken::Noticed),
-            Effect::LeaderKnown { .. } => {}
+            Effect::LeaderKnown { .. } | Effect::VotersKnown | Effect::VotersAnswered { .. } => {}
             Effect::StoreSnapshotChunk { position, bytes, last, .. } => {
                 node.log.store_chunk(bytes, position, last);
             }

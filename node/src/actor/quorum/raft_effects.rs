@@ -20,6 +20,7 @@ pub enum TimerKey {
     CheckQuorum,
     Announce,
     Retry,
+    VoterChange,
     Hold(NodeId),
 }
 
@@ -30,6 +31,7 @@ fn key(timer: Timer) -> TimerKey {
         Timer::CheckQuorum => TimerKey::CheckQuorum,
         Timer::Announce => TimerKey::Announce,
         Timer::Retry => TimerKey::Retry,
+        Timer::VoterChange => TimerKey::VoterChange,
     }
 }
 
@@ -71,6 +73,8 @@ impl QuorumActor {
                 info!(%epoch, "leads the quorum no longer");
                 self.work.push_back(Work::Controller(metadata::Event::LostLeadership));
             }
+            // Nobody can ask this shell for a voter change yet.
+            Effect::VotersKnown | Effect::VotersAnswered { .. } => {}
             Effect::Committed(end) => self.replay_committed(end, context),
             Effect::StoreSnapshotChunk { snapshot, position, bytes, last } => {
                 self.store_snapshot_chunk(snapshot, position, &bytes, last, context);
@@ -105,6 +109,7 @@ impl QuorumActor {
             Timer::CheckQuorum => fetch.mul_f64(1.5),
             Timer::Announce => fetch / 4,
             Timer::Retry => RETRY + jitter(RETRY),
+            Timer::VoterChange => fetch * 5,
         };
         let slot = key(timer);
         self.timers.set(context, slot, after, move |actor, context| {
