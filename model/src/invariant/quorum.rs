@@ -69,17 +69,18 @@ pub fn committed_never_changes<E: Entry>(
     own[..shared] == committed.log[..shared]
 }
 
-/// What is committed is on the flushed logs of a majority.
+/// What is committed is on the flushed logs of a majority of the `voters` that committed it.
 pub fn committed_is_durable<'a, E: Entry + 'a>(
-    voters: impl ExactSizeIterator<Item = Replica<'a, E>>,
+    voters: impl Iterator<Item = Replica<'a, E>>,
     committed: Committed<'_, E>,
 ) -> bool {
-    let all = voters.len();
-    let holders = voters.filter(|replica| {
+    let (mut all, mut holders) = (0, 0);
+    for replica in voters {
         let flushed = &replica.log[..replica.flushed.min(replica.log.len())];
-        flushed.starts_with(committed.log)
-    });
-    holders.count() * 2 > all
+        all += 1;
+        holders += usize::from(flushed.starts_with(committed.log));
+    }
+    holders * 2 > all || committed.log.is_empty()
 }
 
 /// The high watermark of a node that keeps running never falls (Q7).
@@ -104,6 +105,12 @@ pub fn any_majority_can_elect(voters: usize, accepts: impl Fn(usize, usize) -> b
             members().all(|voter| voter == candidate || accepts(voter, candidate))
         })
     })
+}
+
+/// At most one voter set of a log is above what is `committed` (Q12); `sets` says for each record
+/// whether it is one.
+pub fn one_uncommitted_voter_set(sets: impl Iterator<Item = bool>, committed: usize) -> bool {
+    sets.skip(committed).filter(|&is_set| is_set).count() <= 1
 }
 
 /// A snapshot holds exactly the committed records below its end (Q11).
@@ -213,6 +220,13 @@ mod tests {
         assert!(any_majority_can_elect(3, |voter, candidate| candidate <= voter));
         let stuck = |voter, candidate| (voter, candidate) != (0, 1) && (voter, candidate) != (1, 0);
         assert!(!any_majority_can_elect(3, stuck));
+    }
+
+    #[test]
+    fn a_second_uncommitted_voter_set_is_seen() {
+        let log = || [true, false, true, true].into_iter();
+        assert!(one_uncommitted_voter_set(log(), 3));
+        assert!(!one_uncommitted_voter_set(log(), 2));
     }
 
     #[test]

@@ -8,8 +8,9 @@
 //! Small means: ids from 1 to 15, epochs and offsets below 254, directories whose lowest four bits
 //! are the id of their node, and voters in ascending order of their directories. Left out is what
 //! only decides how long a timer runs, which no checker can tell (the elections lost in a row, who
-//! of the voters has fetched since the check-quorum timer was last set), and the number by which the
-//! shell knows a voter change again.
+//! of the voters has fetched since the check-quorum timer was last set), the number by which the
+//! shell knows a voter change again, and whom an observer asks next ([`Quorum::asking`]: a checker
+//! lets it ask anybody).
 
 use super::SnapshotId;
 use super::quorum::Quorum;
@@ -29,7 +30,6 @@ pub struct Standing {
     vote: SmallKey,
     high_watermark: u8,
     connected: VoterSet,
-    ask_next: u8,
     guide: SmallId,
     role: SmallRole,
 }
@@ -156,7 +156,7 @@ impl<R: Rules> Quorum<R> {
             high_watermark,
             connected,
             attempts: _,
-            ask_next,
+            ask_next: _,
             guide,
         } = *self;
         Standing {
@@ -166,7 +166,6 @@ impl<R: Rules> Quorum<R> {
             vote: SmallKey::of(vote),
             high_watermark: small(high_watermark.0),
             connected,
-            ask_next,
             guide: SmallId::of(guide),
             role: SmallRole::of(&role),
         }
@@ -182,7 +181,6 @@ impl<R: Rules> Quorum<R> {
             vote,
             high_watermark,
             connected,
-            ask_next,
             guide,
             role,
         } = standing;
@@ -198,9 +196,17 @@ impl<R: Rules> Quorum<R> {
             high_watermark: Offset(i64::from(high_watermark)),
             connected,
             attempts: 0,
-            ask_next,
+            ask_next: 0,
             guide: guide.id(),
         }
+    }
+}
+
+impl<R: Rules> Quorum<R> {
+    /// This node, about to ask the controller with this place among those that it may ask.
+    #[must_use]
+    pub fn asking(self, place: u8) -> Self {
+        Quorum { ask_next: place, ..self }
     }
 }
 
@@ -386,6 +392,10 @@ impl Standing {
 
     pub fn is_resigned(&self) -> bool {
         self.role == SmallRole::Resigned
+    }
+
+    pub fn is_unattached(&self) -> bool {
+        self.role == SmallRole::Unattached
     }
 
     pub fn is_prospective(&self) -> bool {

@@ -1,7 +1,8 @@
 //! What can happen, and how it happens.
 
 use crate::log::Log;
-use crate::raft::{Event, Message, Patience, Timer};
+use crate::ReplicaKey;
+use crate::raft::{Event, Message, Patience, Timer, VoterChange};
 
 use super::packet::{Packet, id, index};
 use super::record::{Record, Run};
@@ -33,6 +34,12 @@ pub enum Action {
     Stored(usize),
     Flushed(usize),
     Timeout(usize, Timer),
+    /// An observer that knows no leader asks the controller at this place among those that it may
+    /// ask, whichever it asked before.
+    Ask {
+        at: usize,
+        place: u8,
+    },
     PeerGone {
         at: usize,
         gone: usize,
@@ -47,6 +54,15 @@ pub enum Action {
     WriteSnapshot(usize),
     /// A snapshot that was fetched is in place.
     Installed(usize),
+    /// The leader `at` is asked to let the node `voter` vote.
+    Add {
+        at: usize,
+        voter: usize,
+    },
+    Remove {
+        at: usize,
+        voter: usize,
+    },
     BreakLink(usize, usize),
     Part(Partition),
     Heal,
@@ -61,6 +77,8 @@ pub enum Action {
         placed: bool,
         late: bool,
     },
+    /// The disk is lost.
+    Wipe(usize),
 }
 
 /// A way for the network to fall apart, which no node is told of.
@@ -129,6 +147,7 @@ impl<const N: usize> QuorumModel<N> {
                 actions.push(Action::Resign(at));
             }
             self.snapshots(state, at, actions);
+            self.voter_changes(state, at, actions);
             self.faults(state, at, actions);
         }
         self.partitions(state, actions);
@@ -158,13 +177,34 @@ impl<const N: usize> QuorumModel<N> {
         for timer in
             [Timer::Election(Patience::Full), Timer::Fetch, Timer::CheckQuorum, Timer::Announce]
         {
-            if may_time_out && timers.runs(timer) {
+            let stands = self.bounds.candidates & 1 << at != 0;
+            if may_time_out && stands && timers.runs(timer) {
                 actions.push(Action::Timeout(at, timer));
             }
         }
         // Asking again once what was asked is lost is what lets anything go on at all.
         if timers.runs(Timer::Retry) {
-            actions.push(Action::Timeout(at, Timer::Retry));
+            if state.nodes[at].standing.is_unattached() {
+                let places = 0..state.nodes[at].voters().members().count() as u8;
+                actions.extend(places.map(|place| Action::Ask { at, place }));
+            } else {
+                actions.push(Action::Timeout(at, Timer::Retry));
+            }
+        }
+    }
+
+    fn voter_changes(&self, state: &State<N>, at: usize, actions: &mut Vec<Action>) {
+        let (spent, bounds, node) = (&state.spent, &self.bounds, &state.nodes[at]);
+        if !node.standing.is_leader() {
+            return;
+        }
+        let voters = node.voters();
+        if spent.adds < bounds.adds {
+            let others = (0..N).filter(|&voter| !voters.contains(voter));
+            actions.extend(others.map(|voter| Action::Add { at, voter }));
+        }
+        if spent.removes < bounds.removes {
+            actions.extend(voters.members().map(|voter| Action::Remove { at, voter }));
         }
     }
 
@@ -191,6 +231,9 @@ impl<const N: usize> QuorumModel<N> {
         if spent.breaks < bounds.breaks {
             let peers = at + 1..N;
             actions.extend(peers.map(|peer| Action::BreakLink(at, peer)));
+        }
+        if spent.wipes < bounds.wipes && !state.nodes[at].wiped {
+            actions.push(Action::Wipe(at));
         }
         self.crashes(state, at, actions);
     }
@@ -269,6 +312,11 @@ impl<const N: usize> QuorumModel<N> {
                 turn.state.nodes[at].timers.stop(timer);
                 turn.run(at, Event::Timeout(timer));
             }
+            Action::Ask { at, place } => {
+                turn.state.nodes[at].timers.stop(Timer::Retry);
+                turn.asks = Some(place);
+                turn.run(at, Event::Timeout(Timer::Retry));
+            }
             Action::PeerGone { at, gone } => {
                 turn.break_link(at, gone);
                 turn.run(at, Event::PeerGone(id(gone)));
@@ -287,6 +335,17 @@ impl<const N: usize> QuorumModel<N> {
             Action::Resign(at) => turn.run(at, Event::Resign),
             Action::WriteSnapshot(at) => turn.snapshot_written(at),
             Action::Installed(at) => turn.snapshot_installed(at),
+            Action::Add { at, voter } => {
+                let key = self.key_of(turn.state, voter);
+                turn.change_voters(at, VoterChange::Add(key));
+            }
+            Action::Remove { at, voter } => {
+                let named = turn.state.nodes[at].voters().voters();
+                if let Some(&key) = named.iter().find(|key| key.id == id(voter)) {
+                    turn.change_voters(at, VoterChange::Remove(key));
+                }
+            }
+            Action::Wipe(at) => turn.wipe(at),
             Action::BreakLink(a, b) => turn.break_link(a, b),
             Action::Part(partition) => {
                 let cut = partition.cut::<N>();
@@ -304,6 +363,10 @@ impl<const N: usize> QuorumModel<N> {
         turn.drop_dead();
     }
 
+    fn key_of(&self, state: &State<N>, at: usize) -> ReplicaKey {
+        self.born(at, state.nodes[at].wiped).me()
+    }
+
     fn count(&self, state: &mut State<N>, action: Action) {
         let spent = &mut state.spent;
         match action {
@@ -319,9 +382,13 @@ impl<const N: usize> QuorumModel<N> {
             Action::WriteSnapshot(_) => spent.snapshots += 1,
             Action::Part(_) => spent.partitions += 1,
             Action::Crash { .. } => spent.crashes += 1,
+            Action::Wipe(_) => spent.wipes += 1,
+            // Counted once it has begun.
+            Action::Add { .. } | Action::Remove { .. } => {}
             Action::Deliver { .. }
             | Action::Stored(_)
             | Action::Flushed(_)
+            | Action::Ask { .. }
             | Action::HoldExpired { .. }
             | Action::Installed(_)
             | Action::Heal => {}

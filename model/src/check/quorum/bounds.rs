@@ -2,6 +2,8 @@
 
 use crate::check::Mutated;
 
+use super::Action;
+
 /// How far a configuration goes. Faults are counted for the whole run, not for what is at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
@@ -30,6 +32,18 @@ pub struct Bounds {
     pub snapshots: u8,
     /// Times that the network falls apart, in any of the ways of [`super::Partition`].
     pub partitions: u8,
+    /// Voters that leaders are asked to add and to remove.
+    pub adds: u8,
+    pub removes: u8,
+    /// Disks that are lost, so that their nodes start anew on empty ones.
+    pub wipes: u8,
+    /// How many of the nodes do not vote at the start, if the log says who votes; `None` if the
+    /// voters are those of the configuration, and never change.
+    pub observers: Option<u8>,
+    /// What happens before the first state, in a configuration that is aimed at something.
+    pub prologue: &'static [Action],
+    /// Nodes whose elections may time out, a bit for each.
+    pub candidates: u8,
     pub delivery: Delivery,
     /// Visit one of all states that differ only in who is who.
     pub symmetric: bool,
@@ -63,7 +77,11 @@ impl Bounds {
             Delivery::AnyOrder => "requests and answers in any order",
             Delivery::RequestsAtOnce => "requests at once, answers in order",
         };
-        let mut text = format!("{nodes} voters, {} epochs, {} records", self.epochs, self.records);
+        let who = match self.observers.unwrap_or(0) {
+            0 => format!("{nodes} voters"),
+            observers => format!("{} voters and {observers} observers", nodes - usize::from(observers)),
+        };
+        let mut text = format!("{who}, {} epochs, {} records", self.epochs, self.records);
         for (count, what) in [
             (self.timeouts, "timeouts"),
             (self.crashes, "lossy crashes"),
@@ -74,12 +92,18 @@ impl Bounds {
             (self.resigns, "resignations"),
             (self.snapshots, "snapshots"),
             (self.partitions, "partitions"),
+            (self.adds, "voters added"),
+            (self.removes, "voters removed"),
+            (self.wipes, "disks wiped"),
         ] {
             match count {
                 0 => {}
                 ANY_NUMBER => text.push_str(&format!(", any number of {what}")),
                 _ => text.push_str(&format!(", {count} {what}")),
             }
+        }
+        if !self.prologue.is_empty() {
+            text.push_str(&format!(", after {} given steps", self.prologue.len()));
         }
         if let Some(guard) = self.rules.0 {
             text.push_str(&format!(", without {}", guard.name()));

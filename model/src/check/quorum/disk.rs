@@ -13,7 +13,7 @@ use crate::log::{Extent, Log};
 use crate::raft::{RaftLog, SnapshotId, StoredState, Voters, VotersRecord};
 use crate::{Epoch, EpochEnd, NodeId, Offset};
 
-use super::record::{Record, Run};
+use super::record::{Record, Run, VoterMask};
 
 /// The log as the process sees it, and as it is on the platter; the snapshot beside it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -31,9 +31,15 @@ pub(super) struct DiskLog {
     pub(super) incoming: Run,
     /// The incoming snapshot is whole and being put in place.
     pub(super) placing: bool,
+    /// The voters that the disk was formatted with; empty in a quorum whose voters are static.
+    pub(super) formatted: VoterMask,
 }
 
 impl DiskLog {
+    pub(super) fn formatted(voters: VoterMask) -> Self {
+        DiskLog { formatted: voters, ..DiskLog::default() }
+    }
+
     pub(super) fn flush(&mut self) {
         self.durable = self.written;
         self.flushed = self.written.end_small();
@@ -55,7 +61,8 @@ impl DiskLog {
     /// putting a snapshot in place and cutting the log, and the snapshot is what is believed.
     pub(super) fn recovered(self, log: Run, placed: bool) -> Self {
         let snapshot = if self.placing && placed { self.incoming } else { self.placed };
-        let mut disk = DiskLog { written: log, placed: snapshot, ..DiskLog::default() };
+        let mut disk =
+            DiskLog { written: log, placed: snapshot, ..DiskLog::formatted(self.formatted) };
         if disk.differs_from_snapshot() {
             disk.written = Run::empty(disk.placed.end());
         }
@@ -184,12 +191,24 @@ impl RaftLog for DiskLog {
         self.written.push(Record::leader_change(epoch, leader));
     }
 
-    fn voters_below(&self, _: Offset) -> Option<VotersRecord> {
-        None
+    fn voters_below(&self, end: Offset) -> Option<VotersRecord> {
+        if self.formatted.is_empty() {
+            return None;
+        }
+        let last = |run: &Run| {
+            let all = run.as_slice().iter().enumerate();
+            let below = all.map(|(at, &record)| (run.base().plus(at as i64), record));
+            let below = below.take_while(|&(at, _)| at < end);
+            below.filter_map(|(at, record)| record.voter_mask().map(|mask| (at, mask))).last()
+        };
+        let recorded = last(&self.written).or_else(|| last(&self.placed));
+        let (offset, mask) = recorded.unwrap_or((VotersRecord::BOOTSTRAP, self.formatted));
+        Some(VotersRecord { offset, voters: mask.voters() })
     }
 
-    fn append_voters(&mut self, _: Epoch, _: &Voters) {
-        unreachable!("this model's voters are static")
+    fn append_voters(&mut self, epoch: Epoch, voters: &Voters) {
+        let mask = VoterMask::of(voters.iter().map(|voter| voter.directory.0 as u8));
+        self.written.push(Record::voters(epoch, mask));
     }
 
     fn snapshot(&self) -> Option<SnapshotId> {

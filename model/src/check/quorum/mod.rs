@@ -43,12 +43,13 @@ mod turn;
 use stateright::{Model, Property};
 
 use crate::check::Mutated;
-use crate::raft::{Event, Quorum, StoredState};
+use crate::raft::{Quorum, StoredState};
 use crate::{Epoch, ReplicaKey};
 
 use disk::{DiskLog, QuorumFile};
 use network::Network;
-use packet::key;
+use packet::{key, second_key};
+use record::VoterMask;
 use state::{Cut, History, Node, Spent};
 use turn::Turn;
 
@@ -57,21 +58,37 @@ pub use bounds::{ANY_NUMBER, Bounds, Delivery};
 pub use state::State;
 pub(super) use suite::{models, mutations};
 
-/// The model with `N` voters.
+/// The model with `N` nodes.
 #[derive(Clone, Debug)]
 pub struct QuorumModel<const N: usize> {
     bounds: Bounds,
-    voters: [ReplicaKey; N],
-    /// The machines with what they are born with; what changes is in the state.
-    born: [Quorum<Mutated>; N],
+    /// The voters of a static quorum; none in one whose voters change.
+    configured: Vec<ReplicaKey>,
+    /// What the disks are formatted with.
+    formatted: VoterMask,
+    /// The machines with what they are born with, on their first disks and on their second; what
+    /// changes is in the state.
+    born: [[Quorum<Mutated>; 2]; N],
 }
 
 impl<const N: usize> QuorumModel<N> {
     pub fn new(bounds: Bounds) -> Self {
-        let voters = std::array::from_fn(key);
-        let (stored, log) = (StoredState::default(), DiskLog::default());
-        let born = |at| Quorum::new(bounds.rules, key(at), &voters, stored, &log);
-        QuorumModel { bounds, voters, born: std::array::from_fn(born) }
+        let dynamic = bounds.observers.is_some();
+        let configured: Vec<_> = if dynamic { vec![] } else { (0..N).map(key).collect() };
+        let voters = N - usize::from(bounds.observers.unwrap_or(0));
+        let formatted = if dynamic { VoterMask::first(voters) } else { VoterMask::default() };
+        let (stored, log) = (StoredState::default(), DiskLog::formatted(formatted));
+        let born = |key| Quorum::new(bounds.rules, key, &configured, stored, &log);
+        let born = std::array::from_fn(|at| [born(key(at)), born(second_key(at))]);
+        QuorumModel { bounds, configured, formatted, born }
+    }
+
+    fn born(&self, at: usize, wiped: bool) -> &Quorum<Mutated> {
+        &self.born[at][usize::from(wiped)]
+    }
+
+    fn is_dynamic(&self) -> bool {
+        !self.formatted.is_empty()
     }
 }
 
@@ -80,7 +97,8 @@ impl<const N: usize> Model for QuorumModel<N> {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State<N>> {
-        let boot = |at| Node::boot(self, at, DiskLog::default(), QuorumFile::default());
+        let log = DiskLog::formatted(self.formatted);
+        let boot = |at| Node::boot(self, at, false, log, QuorumFile::default());
         let mut state = State {
             nodes: std::array::from_fn(boot),
             network: Network::default(),
@@ -89,9 +107,13 @@ impl<const N: usize> Model for QuorumModel<N> {
             spent: Spent::default(),
             history: History::new(),
             broken: None,
+            alike: (N - usize::from(self.bounds.observers.unwrap_or(0))) as u8,
         };
         for at in 0..N {
-            Turn::new(&mut state, self).run(at, Event::Started);
+            Turn::new(&mut state, self).start(at);
+        }
+        for &action in self.bounds.prologue {
+            self.enact(&mut state, action);
         }
         vec![state]
     }

@@ -124,6 +124,11 @@ pub(super) fn key(index: usize) -> ReplicaKey {
     key_of(index as u8 + 1)
 }
 
+/// Its key on the disk that it has after the first was wiped.
+pub(super) fn second_key(index: usize) -> ReplicaKey {
+    key_of(16 | index as u8 + 1)
+}
+
 pub(super) fn id(index: usize) -> NodeId {
     NodeId(index as i32 + 1)
 }

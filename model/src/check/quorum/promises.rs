@@ -63,12 +63,24 @@ pub(super) fn kept<const N: usize>(bounds: &Bounds) -> Vec<Property<QuorumModel<
         }),
         Property::always(story::COMPLETE, |_, s| all(s, invariant::leader_is_complete)),
         Property::always(story::IMMUTABLE, |_, s| all(s, invariant::committed_never_changes)),
-        Property::always(story::DURABLE, |_, s: &State<N>| {
-            let wholes = wholes(s);
-            let voters = (0..N).map(|at| view(s, at, &wholes[at]));
-            invariant::committed_is_durable(voters, s.history.committed())
-        }),
     ];
+    if bounds.wipes == 0 {
+        promises.push(Property::always(story::DURABLE, |_, s: &State<N>| {
+            let wholes = wholes(s);
+            let voters = s.history.committed_by.members().map(|at| view(s, at, &wholes[at]));
+            invariant::committed_is_durable(voters, s.history.committed())
+        }));
+    }
+    if bounds.observers.is_some() {
+        promises.push(Property::always(story::ONE_UNCOMMITTED, |_, s: &State<N>| {
+            let committed = s.history.committed.len();
+            s.nodes.iter().all(|node| {
+                let whole = node.log.whole();
+                let sets = whole.as_slice().iter().map(|record| record.voter_mask().is_some());
+                invariant::one_uncommitted_voter_set(sets, committed)
+            })
+        }));
+    }
     if bounds.judges_stability {
         promises.push(Property::always(story::STABLE, |_, s| {
             unbroken(s, Broken::LeadershipUnstable)
@@ -130,12 +142,46 @@ pub(super) fn reached<const N: usize>(bounds: &Bounds) -> Vec<Property<QuorumMod
             },
         ));
     }
+    if bounds.observers.is_some() {
+        reached.extend(of_voter_changes(bounds));
+    }
+    if bounds.wipes > 0 {
+        reached.push(Property::sometimes("a node on a second disk follows", |_, s: &State<N>| {
+            s.nodes.iter().any(|node| node.wiped && node.log.end().0 > 0)
+        }));
+    }
     if bounds.partitions > 0 {
         reached.push(Property::sometimes(
             "a node that was cut off asks in vain and follows again",
             |_, s: &State<N>| {
                 let healed = s.spent.partitions > 0 && s.cut == Cut::default();
                 healed && s.network.each().any(|(_, _, packet)| is_refusal_under_leader(packet))
+            },
+        ));
+    }
+    reached
+}
+
+fn of_voter_changes<const N: usize>(bounds: &Bounds) -> Vec<Property<QuorumModel<N>>> {
+    let mut reached = Vec::new();
+    if bounds.adds > 0 {
+        reached.push(Property::sometimes("an added voter is committed", |m: &QuorumModel<N>, s: &State<N>| {
+            s.history.committed_voters().is_some_and(|voters| {
+                voters.members().any(|at| !m.formatted.contains(at))
+            })
+        }));
+    }
+    if bounds.removes > 0 {
+        reached.push(Property::sometimes("a removal is committed", |m: &QuorumModel<N>, s: &State<N>| {
+            s.history.committed_voters().is_some_and(|voters| {
+                m.formatted.members().any(|at| !voters.contains(at))
+            })
+        }));
+        reached.push(Property::sometimes(
+            "a leader that is no voter any more leads on",
+            |_, s: &State<N>| {
+                let mut nodes = s.nodes.iter().enumerate();
+                nodes.any(|(at, node)| node.standing.is_leader() && !node.voters().contains(at))
             },
         ));
     }
@@ -204,7 +250,7 @@ impl<const N: usize> QuorumModel<N> {
     /// Asks a copy of the voter's machine, in an epoch that is above all.
     fn would_vote(&self, state: &State<N>, voter: usize, candidate: usize) -> bool {
         let highest = state.nodes.iter().map(|node| node.standing.epoch()).max();
-        let (log, key) = (&state.nodes[candidate].log, |at: usize| self.born[at].me());
+        let (log, key) = (&state.nodes[candidate].log, |at: usize| self.born(at, state.nodes[at].wiped).me());
         let vote = Vote {
             epoch: highest.unwrap_or_default().next(),
             candidate: key(candidate),

@@ -3,7 +3,10 @@
 use std::hash::{Hash, Hasher};
 
 use crate::log::Extent;
+use crate::raft::Voters;
 use crate::{Epoch, NodeId, Offset};
+
+use super::packet::{MAX_NODES, SmallKey, key_of};
 
 /// Records that a run has room for; every configuration stays below.
 pub(super) const CAPACITY: usize = 8;
@@ -14,6 +17,7 @@ pub(super) struct Record(u16);
 
 const DATA: u16 = 1;
 const LEADER_CHANGE: u16 = 2;
+const VOTERS: u16 = 3;
 
 impl Record {
     fn new(epoch: Epoch, kind: u16, payload: u8) -> Self {
@@ -26,6 +30,10 @@ impl Record {
 
     pub(super) fn leader_change(epoch: Epoch, leader: NodeId) -> Self {
         Record::new(epoch, LEADER_CHANGE, leader.0 as u8)
+    }
+
+    pub(super) fn voters(epoch: Epoch, voters: VoterMask) -> Self {
+        Record::new(epoch, VOTERS, voters.0)
     }
 
     pub(super) fn epoch(self) -> i32 {
@@ -50,6 +58,11 @@ impl Record {
         (self.kind() == LEADER_CHANGE).then_some(self.payload())
     }
 
+    /// The voters from here on.
+    pub(super) fn voter_mask(self) -> Option<VoterMask> {
+        (self.kind() == VOTERS).then(|| VoterMask(self.payload()))
+    }
+
     pub(super) fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -60,10 +73,12 @@ impl Record {
 
     /// The record when the node with the id `at + 1` has the id `places[at] + 1`.
     pub(super) fn renamed(self, places: &[usize]) -> Self {
-        self.leader().map_or(self, |leader| {
-            let leader = places[usize::from(leader) - 1] as u16 + 1;
-            Record(self.0 & !0xff | leader)
-        })
+        let payload = match self.kind() {
+            LEADER_CHANGE => places[usize::from(self.payload()) - 1] as u8 + 1,
+            VOTERS => VoterMask(self.payload()).renamed(places).0,
+            _ => return self,
+        };
+        Record(self.0 & !0xff | u16::from(payload))
     }
 }
 
@@ -73,6 +88,7 @@ impl std::fmt::Debug for Record {
         match self.kind() {
             DATA => write!(f, "r{payload}@{epoch}"),
             LEADER_CHANGE => write!(f, "lead{payload}@{epoch}"),
+            VOTERS => write!(f, "{:?}@{epoch}", VoterMask(payload)),
             _ => f.write_str("none"),
         }
     }
@@ -81,6 +97,67 @@ impl std::fmt::Debug for Record {
 impl crate::invariant::quorum::Entry for Record {
     fn epoch(&self) -> i32 {
         Record::epoch(*self)
+    }
+}
+
+/// A set of voters: a bit for each of the [`MAX_NODES`] nodes, and in the three bits above the id of
+/// the one member whose disk is its second, if there is one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(super) struct VoterMask(u8);
+
+const _: () = assert!(MAX_NODES == 5, "five bits for the nodes, three for an id");
+
+impl VoterMask {
+    /// The first `count` nodes.
+    pub(super) fn first(count: usize) -> Self {
+        VoterMask((1 << count) - 1)
+    }
+
+    /// The voters with these directories, 0 for none.
+    pub(super) fn of(directories: impl IntoIterator<Item = SmallKey>) -> Self {
+        let present = directories.into_iter().filter(|&key| key > 0);
+        present.fold(VoterMask(0), |VoterMask(mask), key| {
+            let (id, second) = (key & 15, key > 15);
+            VoterMask(mask | 1 << (id - 1) | if second { id << MAX_NODES } else { 0 })
+        })
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn contains(self, at: usize) -> bool {
+        self.0 & 1 << at != 0
+    }
+
+    pub(super) fn members(self) -> impl Iterator<Item = usize> + Clone {
+        (0..MAX_NODES).filter(move |&at| self.contains(at))
+    }
+
+    pub(super) fn voters(self) -> Voters {
+        let second = self.0 >> MAX_NODES;
+        let key = |at: usize| {
+            let id = at as u8 + 1;
+            key_of(if id == second { 16 | id } else { id })
+        };
+        let mut voters: Voters = self.members().map(key).collect();
+        // The machines keep them in the order of their directories, see `raft::Standing`.
+        voters.sort_unstable_by_key(|voter| voter.directory);
+        voters
+    }
+
+    pub(super) fn renamed(self, places: &[usize]) -> Self {
+        VoterMask::of(self.voters().iter().map(|voter| {
+            let key = voter.directory.0 as u8;
+            key & !15 | places[usize::from(key & 15) - 1] as u8 + 1
+        }))
+    }
+}
+
+impl std::fmt::Debug for VoterMask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("voters")?;
+        self.members().try_for_each(|at| write!(f, "{}{}", if at > 0 { "+" } else { "" }, at + 1))
     }
 }
 

@@ -9,7 +9,7 @@ use super::QuorumModel;
 use super::disk::{DiskLog, QuorumFile};
 use super::network::Network;
 use super::packet::{MAX_NODES, Packet, SmallKey, key_of};
-use super::record::{Record, Run};
+use super::record::{Record, Run, VoterMask};
 
 /// Epochs that the history has room for, 0 included.
 const EPOCHS: usize = 6;
@@ -25,6 +25,8 @@ pub struct State<const N: usize> {
     pub(super) spent: Spent,
     pub(super) history: History,
     pub(super) broken: Option<Broken>,
+    /// How many nodes are alike: they are the first, and vote from the start.
+    pub(super) alike: u8,
 }
 
 /// A process and its disk. A crash leaves `log` and `file`, as far as they got, and nothing else.
@@ -39,6 +41,8 @@ pub(super) struct Node<const N: usize> {
     pub(super) flushing: bool,
     /// Was told to act as controller, and not to stop since.
     pub(super) active: bool,
+    /// The disk was wiped, and is another one now.
+    pub(super) wiped: bool,
 }
 
 /// Which timers run, one bit for each.
@@ -58,6 +62,9 @@ pub(super) struct Spent {
     pub(super) records: u8,
     pub(super) snapshots: u8,
     pub(super) partitions: u8,
+    pub(super) adds: u8,
+    pub(super) removes: u8,
+    pub(super) wipes: u8,
 }
 
 /// The directions in which nothing arrives: a bit for each sender and receiver.
@@ -74,6 +81,8 @@ pub(super) struct History {
     pub(super) committed: Run,
     /// The highest epoch in which a leader advanced it.
     pub(super) committed_in: u8,
+    /// The voters by whom it was committed last.
+    pub(super) committed_by: VoterMask,
     pub(super) loyalty: Loyalty,
 }
 
@@ -106,6 +115,7 @@ impl History {
             votes: [(0, 0); MAX_NODES],
             committed: Run::default(),
             committed_in: 0,
+            committed_by: VoterMask::default(),
             loyalty: Loyalty::default(),
         }
     }
@@ -113,6 +123,11 @@ impl History {
     pub(super) fn committed(&self) -> invariant::Committed<'_, Record> {
         let epoch = Epoch(i32::from(self.committed_in));
         invariant::Committed { log: self.committed.as_slice(), epoch }
+    }
+
+    /// The voters of the last committed record that says who votes.
+    pub(super) fn committed_voters(&self) -> Option<VoterMask> {
+        self.committed.as_slice().iter().rev().find_map(|record| record.voter_mask())
     }
 
     pub(super) fn leader_of(&self, epoch: Epoch) -> Option<NodeId> {
@@ -184,10 +199,16 @@ impl Cut {
 
 impl<const N: usize> Node<N> {
     /// The process as it starts on what its disk holds.
-    pub(super) fn boot(model: &QuorumModel<N>, at: usize, log: DiskLog, file: QuorumFile) -> Self {
+    pub(super) fn boot(
+        model: &QuorumModel<N>,
+        at: usize,
+        wiped: bool,
+        log: DiskLog,
+        file: QuorumFile,
+    ) -> Self {
+        let born = model.born(at, wiped);
         let stored = file.stored.unpack();
-        let born = &model.born[at];
-        let machine = Quorum::new(model.bounds.rules, born.me(), &model.voters, stored, &log);
+        let machine = Quorum::new(model.bounds.rules, born.me(), &model.configured, stored, &log);
         Node {
             standing: machine.standing(),
             log,
@@ -196,12 +217,19 @@ impl<const N: usize> Node<N> {
             timers: Timers::default(),
             flushing: false,
             active: false,
+            wiped,
         }
+    }
+
+    /// The voters that this node goes by.
+    pub(super) fn voters(&self) -> VoterMask {
+        VoterMask::of(self.standing.voters())
     }
 }
 
 impl<const N: usize> State<N> {
     pub(super) fn machine(&self, model: &QuorumModel<N>, at: usize) -> Quorum<Mutated> {
-        model.born[at].with(self.nodes[at].standing)
+        let node = &self.nodes[at];
+        model.born(at, node.wiped).with(node.standing)
     }
 }

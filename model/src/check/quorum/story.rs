@@ -22,6 +22,7 @@ pub(super) const STABLE: &str = "nobody stands against a leader whom a majority 
 pub(super) const ELECTABLE: &str = "any majority could elect one of its own";
 pub(super) const FOLD: &str = "a snapshot is what it replaces";
 pub(super) const COVERED: &str = "a snapshot covers what a log no longer has";
+pub(super) const ONE_UNCOMMITTED: &str = "one voter set at most is uncommitted";
 pub(super) const LEADER_LOADS: &str = "a leader never loads a snapshot";
 
 fn rule_of(property: &str) -> &'static str {
@@ -51,6 +52,9 @@ fn rule_of(property: &str) -> &'static str {
         }
         FOLD => "Q11: a snapshot holds exactly the committed records below the offset that names it",
         COVERED => "Q11: the log moves its start only to where an existing snapshot ends",
+        ONE_UNCOMMITTED => {
+            "Q12: voters change one at a time, so that any two sets in force have no disjoint majorities"
+        }
         LEADER_LOADS => "Q3, Q11: a leader has all that is committed, so no snapshot is news to it",
         _ => "",
     }
@@ -128,11 +132,19 @@ fn sentence<const N: usize>(before: &State<N>, action: &Action) -> String {
             };
             format!("{} {what}", name(at))
         }
+        Action::Ask { at, .. } => format!("{} asks around who leads", name(at)),
         Action::PeerGone { at, gone } => format!("{} takes {} for dead", name(at), name(gone)),
         Action::HoldExpired { at, from } => {
             format!("{} answers the waiting fetch of {} without news", name(at), name(from))
         }
         Action::Propose(at) => format!("{} appends a record as leader", name(at)),
+        Action::Add { at, voter } => {
+            format!("{} is asked to let {} vote", name(at), name(voter))
+        }
+        Action::Remove { at, voter } => {
+            format!("{} is asked to remove {} from the voters", name(at), name(voter))
+        }
+        Action::Wipe(at) => format!("{} loses its disk and starts anew on another", name(at)),
         Action::Resign(at) => format!("{} is asked to resign", name(at)),
         Action::BreakLink(a, b) => {
             format!("the connection of {} and {} breaks", name(a), name(b))

@@ -17,7 +17,12 @@ impl<const N: usize> State<N> {
     /// The same state for all states that differ only in the names of the nodes.
     pub(super) fn representative(&self) -> Self {
         let mut order: [usize; N] = std::array::from_fn(|at| at);
-        let signatures: [u64; N] = std::array::from_fn(|at| self.signature(at));
+        let alike = usize::from(self.alike);
+        // Those that are not alike stay behind the others, each in its own place.
+        let signatures: [(usize, u64); N] = std::array::from_fn(|at| match at < alike {
+            true => (0, self.signature(at)),
+            false => (at, 0),
+        });
         order.sort_unstable_by_key(|&at| signatures[at]);
         let mut least = None;
         each_order(&mut order, 0, &signatures, &mut |order| {
@@ -55,6 +60,7 @@ impl<const N: usize> State<N> {
             spent: self.spent,
             history: self.history.renamed(places),
             broken: self.broken,
+            alike: self.alike,
         }
     }
 }
@@ -63,7 +69,7 @@ impl<const N: usize> State<N> {
 fn each_order<const N: usize>(
     order: &mut [usize; N],
     from: usize,
-    keys: &[u64; N],
+    keys: &[(usize, u64); N],
     visit: &mut impl FnMut(&[usize; N]),
 ) {
     if from + 1 >= N {
@@ -97,8 +103,12 @@ impl<const N: usize> Node<N> {
         let file = who(stored.vote) << 2 | who(stored.leader);
         let flags = u64::from(self.flushing) << 1 | u64::from(self.active);
         let log = self.log.written.as_slice().iter().fold(0, |hash, record| {
-            let anonymous = |leader| who(leader) << 16 | record.epoch() as u64;
-            mix(hash, record.leader().map_or(u64::from(record.bits()), anonymous))
+            let of_whom = match (record.leader(), record.voter_mask()) {
+                (Some(leader), _) => who(leader),
+                (_, Some(mask)) => u64::from(mask.contains(usize::from(id) - 1)),
+                (None, None) => u64::from(record.bits()),
+            };
+            mix(hash, of_whom << 16 | record.epoch() as u64)
         });
         let held = self.held.iter().filter(|&&packet| packet != Packet::None).count() as u64;
         let rest = file << 16 | flags << 12 | u64::from(self.timers.bits()) << 4 | held;
@@ -163,6 +173,7 @@ impl History {
             votes,
             committed: self.committed.renamed(places),
             committed_in: self.committed_in,
+            committed_by: self.committed_by.renamed(places),
             loyalty: self.loyalty.renamed(places),
         }
     }

@@ -4,10 +4,10 @@ use crate::check::Mutated;
 use crate::invariant::quorum as invariant;
 use crate::log::Log;
 use crate::raft::{
-    Effect, Effects, Event, FetchOutcome, Gate, Message, Quorum, RaftLog, Standing, Timer,
+    Effect, Effects, Event, FetchOutcome, Gate, Message, Quorum, RaftLog, Standing, Timer, VoterChange,
 };
 
-use super::disk::{QuorumFile, Stored};
+use super::disk::{DiskLog, QuorumFile, Stored};
 use super::packet::{Packet, id, index};
 use super::record::Run;
 use super::state::{Broken, Node, State, vote};
@@ -20,24 +20,40 @@ pub(super) struct Turn<'a, const N: usize> {
     fx: Effects<Run>,
     /// What follows without delay, in order.
     next: Vec<Next>,
+    /// Whom the observer asks whose turn it is.
+    pub(super) asks: Option<u8>,
 }
 
 /// Something that happens at once after something else.
 #[derive(Clone, Copy, Debug)]
 enum Next {
     Flushed(usize),
+    /// A link between the two stands.
+    Connected(usize, usize),
     Received { from: usize, to: usize, packet: Packet },
 }
 
 impl<'a, const N: usize> Turn<'a, N> {
     pub(super) fn new(state: &'a mut State<N>, model: &'a QuorumModel<N>) -> Self {
-        Turn { state, model, fx: Vec::with_capacity(6), next: Vec::new() }
+        Turn { state, model, fx: Vec::with_capacity(6), next: Vec::new(), asks: None }
     }
 
     /// Hands `event` to the machine of node `at`, and then to whomever it leads on to.
     pub(super) fn run(&mut self, at: usize, event: Event<Run>) {
         self.step(at, event);
         self.settle();
+    }
+
+    /// The process of node `at` starts. Where the voters change links are told of, since an observer
+    /// follows only over one.
+    pub(super) fn start(&mut self, at: usize) {
+        self.run(at, Event::Started);
+        if self.model.is_dynamic() {
+            for other in (0..N).filter(|&other| other != at) {
+                self.run(at, Event::Connected(id(other)));
+                self.run(other, Event::Connected(id(at)));
+            }
+        }
     }
 
     fn settle(&mut self) {
@@ -49,6 +65,7 @@ impl<'a, const N: usize> Turn<'a, N> {
                     let flushed = self.state.nodes[at].log.flushed();
                     self.step(at, Event::Flushed(flushed));
                 }
+                Next::Connected(at, other) => self.step(at, Event::Connected(id(other))),
                 Next::Received { from, to, packet } => self.receive(from, to, packet),
             }
         }
@@ -68,6 +85,9 @@ impl<'a, const N: usize> Turn<'a, N> {
 
     fn step(&mut self, at: usize, event: Event<Run>) {
         let mut machine = self.state.machine(self.model, at);
+        if let Some(place) = self.asks.take() {
+            machine = machine.asking(place);
+        }
         let before = self.state.nodes[at].standing;
         let stability = self.model.bounds.judges_stability;
         let (in_touch, shaken) =
@@ -118,7 +138,11 @@ impl<'a, const N: usize> Turn<'a, N> {
             Effect::LostLeadership { .. } => node.active = false,
             Effect::Committed(offset) => self.note_committed(at, offset.0 as usize),
             Effect::Violation(_) => self.state.broken = Some(Broken::Noticed),
-            Effect::LeaderKnown { .. } | Effect::VotersKnown | Effect::VotersAnswered { .. } => {}
+            Effect::VotersKnown => {
+                let others = (0..N).filter(|&other| other != at);
+                self.next.extend(others.map(|other| Next::Connected(at, other)));
+            }
+            Effect::LeaderKnown { .. } | Effect::VotersAnswered { .. } => {}
             Effect::StoreSnapshotChunk { position, bytes, last, .. } => {
                 node.log.store_chunk(bytes, position, last);
             }
@@ -169,6 +193,18 @@ impl<'a, const N: usize> Turn<'a, N> {
         self.run(at, Event::Flushed(end));
     }
 
+    /// Asks the leader for another set of voters; what it refuses costs nothing.
+    pub(super) fn change_voters(&mut self, at: usize, change: VoterChange) {
+        let before = self.state.nodes[at].standing;
+        self.run(at, Event::ChangeVoters { id: 0, change });
+        if self.state.nodes[at].standing != before {
+            match change {
+                VoterChange::Add(_) => self.state.spent.adds += 1,
+                VoterChange::Remove(_) | VoterChange::Update(_) => self.state.spent.removes += 1,
+            }
+        }
+    }
+
     /// The state machine's own snapshot of all that is committed is in place.
     pub(super) fn snapshot_written(&mut self, at: usize) {
         let node = &mut self.state.nodes[at];
@@ -199,19 +235,35 @@ impl<'a, const N: usize> Turn<'a, N> {
 
     /// The process dies, keeps of its disk what is given, and starts anew.
     pub(super) fn crash(&mut self, at: usize, log: Run, placed: bool, stored: Stored, late: bool) {
+        self.lose_connections(at, late);
+        let file = QuorumFile { stored, pending: None };
+        let node = &self.state.nodes[at];
+        let log = node.log.recovered(log, placed);
+        self.reboot(Node::boot(self.model, at, node.wiped, log, file), at);
+    }
+
+    /// The disk is lost with everything on it, and the node starts anew on another.
+    pub(super) fn wipe(&mut self, at: usize) {
+        self.lose_connections(at, false);
+        let log = DiskLog::formatted(self.model.formatted);
+        self.reboot(Node::boot(self.model, at, true, log, QuorumFile::default()), at);
+    }
+
+    fn lose_connections(&mut self, at: usize, late: bool) {
         self.state.outbox.lose_all_from(at);
         self.state.network.retain(|from, to, _| from != at && (to != at || late));
         for other in (0..N).filter(|&other| other != at) {
             self.state.nodes[other].held[at] = Packet::None;
         }
-        let file = QuorumFile { stored, pending: None };
-        let log = self.state.nodes[at].log.recovered(log, placed);
-        self.state.nodes[at] = Node::boot(self.model, at, log, file);
+    }
+
+    fn reboot(&mut self, node: Node<N>, at: usize) {
+        self.state.nodes[at] = node;
         self.state.history.loyalty.lose(at);
         for other in (0..N).filter(|&other| other != at) {
             self.run(other, Event::Disconnected(id(at)));
         }
-        self.run(at, Event::Started);
+        self.start(at);
     }
 
     /// Takes answers out of the network that their receiver will ignore whatever happens: those of
@@ -234,7 +286,8 @@ impl<'a, const N: usize> Turn<'a, N> {
 impl<const N: usize> Turn<'_, N> {
     /// Notes a vote that becomes known to others.
     fn note_vote(&mut self, from: usize, to: usize, packet: Packet) {
-        let key = |at: usize| self.model.born[at].me().directory.0 as u8;
+        let nodes = &self.state.nodes;
+        let key = |at: usize| self.model.born(at, nodes[at].wiped).me().directory.0 as u8;
         let now = match packet {
             Packet::Vote { epoch, candidate, pre_vote: false, .. } => (epoch, candidate),
             Packet::VoteResponse { epoch, granted: true, pre_vote: false, .. } => (epoch, key(to)),
@@ -259,6 +312,7 @@ impl<const N: usize> Turn<'_, N> {
                 history.committed = whole.prefix(offset);
                 let epoch = node.standing.epoch().0 as u8;
                 history.committed_in = history.committed_in.max(epoch);
+                history.committed_by = node.voters();
             }
         }
     }
