@@ -141,4 +141,11 @@ guards! {
     AddBeforeCaughtUp = "add-before-caught-up",
     /// Q12: a leader whose removal is committed resigns (expected survivor).
     RemovedLeaderLeads = "removed-leader-leads",
+    /// Q2: a restarted candidate waits for the next epoch: the votes that are under way to it were
+    /// given to the log that it had.
+    RestartAsCandidate = "restart-as-candidate",
+    /// Q8: a follower knows nothing to be committed that its own log does not reach.
+    HwBeyondOwnEnd = "hw-beyond-own-end",
+    /// Q3: a vote counts in the epoch in which it was given.
+    StaleVoteCounts = "stale-vote-counts",
 }

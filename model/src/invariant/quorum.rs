@@ -101,9 +101,8 @@ pub fn any_majority_can_elect(voters: usize, accepts: impl Fn(usize, usize) -> b
     let majorities = (0u32..1 << voters).filter(|set| set.count_ones() as usize * 2 > voters);
     majorities.into_iter().all(|set| {
         let members = || (0..voters).filter(move |at| set & 1 << at != 0);
-        members().any(|candidate| {
-            members().all(|voter| voter == candidate || accepts(voter, candidate))
-        })
+        members()
+            .any(|candidate| members().all(|voter| voter == candidate || accepts(voter, candidate)))
     })
 }
 

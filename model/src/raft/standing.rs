@@ -174,16 +174,8 @@ impl<R: Rules> Quorum<R> {
     /// This node with another standing of its own.
     #[must_use]
     pub fn with(&self, standing: Standing) -> Self {
-        let Standing {
-            voters,
-            voters_at,
-            epoch,
-            vote,
-            high_watermark,
-            connected,
-            guide,
-            role,
-        } = standing;
+        let Standing { voters, voters_at, epoch, vote, high_watermark, connected, guide, role } =
+            standing;
         Quorum {
             rules: self.rules,
             me: self.me,

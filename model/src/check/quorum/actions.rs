@@ -1,7 +1,7 @@
 //! What can happen, and how it happens.
 
-use crate::log::Log;
 use crate::ReplicaKey;
+use crate::log::Log;
 use crate::raft::{Event, Message, Patience, Timer, VoterChange};
 
 use super::packet::{Packet, id, index};
@@ -79,6 +79,9 @@ pub enum Action {
     },
     /// The disk is lost.
     Wipe(usize),
+    /// Everything that is under way arrives, in the order of the nodes, and all disks are done.
+    /// Only a prologue has it.
+    Settle,
 }
 
 /// A way for the network to fall apart, which no node is told of.
@@ -125,9 +128,14 @@ impl Partition {
 /// What may happen next.
 impl<const N: usize> QuorumModel<N> {
     pub(super) fn possible(&self, state: &State<N>, actions: &mut Vec<Action>) {
-        if state.nodes.iter().any(|node| node.file.pending.is_some()) {
+        if let Some(&given) = self.bounds.prologue.get(usize::from(state.spent.prologue)) {
+            return actions.push(given);
+        }
+        let storing = |at: &usize| state.nodes[*at].file.pending.is_some();
+        if self.bounds.reductions.storing_excludes && (0..N).any(|at| storing(&at)) {
             return self.storing(state, actions);
         }
+        actions.extend((0..N).filter(storing).map(Action::Stored));
         self.deliveries(state, actions);
         for at in 0..N {
             let node = &state.nodes[at];
@@ -292,7 +300,15 @@ impl<const N: usize> QuorumModel<N> {
 /// What it does.
 impl<const N: usize> QuorumModel<N> {
     pub(super) fn enact(&self, state: &mut State<N>, action: Action) {
-        self.count(state, action);
+        if usize::from(state.spent.prologue) < self.bounds.prologue.len() {
+            state.spent.prologue += 1;
+        } else {
+            self.count(state, action);
+        }
+        self.happen(state, action);
+    }
+
+    fn happen(&self, state: &mut State<N>, action: Action) {
         let mut turn = Turn::new(state, self);
         match action {
             Action::Deliver { from, to, at } => {
@@ -346,6 +362,7 @@ impl<const N: usize> QuorumModel<N> {
                 }
             }
             Action::Wipe(at) => turn.wipe(at),
+            Action::Settle => return self.settle(state),
             Action::BreakLink(a, b) => turn.break_link(a, b),
             Action::Part(partition) => {
                 let cut = partition.cut::<N>();
@@ -361,6 +378,21 @@ impl<const N: usize> QuorumModel<N> {
             }
         }
         turn.drop_dead();
+    }
+
+    fn settle(&self, state: &mut State<N>) {
+        let busy = |state: &State<N>| {
+            let disks = (0..N).find_map(|at| {
+                let node = &state.nodes[at];
+                let stored = node.file.pending.map(|_| Action::Stored(at));
+                stored.or(node.flushing.then_some(Action::Flushed(at)))
+            });
+            let arrival = |(from, to, _)| Action::Deliver { from, to, at: 0 };
+            disks.or(state.network.ways().next().map(arrival))
+        };
+        while let Some(action) = busy(state) {
+            self.happen(state, action);
+        }
     }
 
     fn key_of(&self, state: &State<N>, at: usize) -> ReplicaKey {
@@ -391,6 +423,7 @@ impl<const N: usize> QuorumModel<N> {
             | Action::Ask { .. }
             | Action::HoldExpired { .. }
             | Action::Installed(_)
+            | Action::Settle
             | Action::Heal => {}
         }
     }

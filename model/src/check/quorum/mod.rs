@@ -30,6 +30,7 @@
 mod actions;
 mod bounds;
 mod disk;
+mod mutations;
 mod network;
 mod packet;
 mod promises;
@@ -54,9 +55,10 @@ use state::{Cut, History, Node, Spent};
 use turn::Turn;
 
 pub use actions::{Action, Partition};
-pub use bounds::{ANY_NUMBER, Bounds, Delivery};
+pub use bounds::{ANY_NUMBER, Bounds, Delivery, Reductions};
+pub(super) use mutations::mutations;
 pub use state::State;
-pub(super) use suite::{models, mutations};
+pub(super) use suite::models;
 
 /// The model with `N` nodes.
 #[derive(Clone, Debug)]
@@ -111,9 +113,6 @@ impl<const N: usize> Model for QuorumModel<N> {
         };
         for at in 0..N {
             Turn::new(&mut state, self).start(at);
-        }
-        for &action in self.bounds.prologue {
-            self.enact(&mut state, action);
         }
         vec![state]
     }

@@ -153,13 +153,8 @@ mod tests {
 
     #[test]
     fn a_newer_answer_overtakes_only_one_of_its_kind() {
-        let refused = Packet::VoteResponse {
-            epoch: 1,
-            leader: 0,
-            granted: false,
-            pre_vote: true,
-            error: 0,
-        };
+        let refused =
+            Packet::VoteResponse { epoch: 1, leader: 0, granted: false, pre_vote: true, error: 0 };
         let seen = Packet::BeginResponse { epoch: 1, leader: 1 };
         let mut network = Network::default();
         network.overtake(0, 1, refused);

@@ -308,7 +308,14 @@ impl Packet {
                     high_watermark: offset(high_watermark),
                 })
             }
-            Packet::Records { epoch: e, leader, offset: at, last_epoch, record, high_watermark } => {
+            Packet::Records {
+                epoch: e,
+                leader,
+                offset: at,
+                last_epoch,
+                record,
+                high_watermark,
+            } => {
                 let batch = (!record.is_none()).then(|| Run::one(offset(at), record));
                 let high_watermark = offset(high_watermark);
                 let outcome = FetchOutcome::Records { batch, high_watermark };

@@ -71,7 +71,7 @@ pub(super) fn kept<const N: usize>(bounds: &Bounds) -> Vec<Property<QuorumModel<
             invariant::committed_is_durable(voters, s.history.committed())
         }));
     }
-    if bounds.observers.is_some() {
+    if bounds.observers.is_some() && bounds.judges_voter_sets {
         promises.push(Property::always(story::ONE_UNCOMMITTED, |_, s: &State<N>| {
             let committed = s.history.committed.len();
             s.nodes.iter().all(|node| {
@@ -82,9 +82,8 @@ pub(super) fn kept<const N: usize>(bounds: &Bounds) -> Vec<Property<QuorumModel<
         }));
     }
     if bounds.judges_stability {
-        promises.push(Property::always(story::STABLE, |_, s| {
-            unbroken(s, Broken::LeadershipUnstable)
-        }));
+        promises
+            .push(Property::always(story::STABLE, |_, s| unbroken(s, Broken::LeadershipUnstable)));
     }
     if bounds.judges_electability {
         promises.push(Property::always(story::ELECTABLE, |model: &QuorumModel<N>, s| {
@@ -101,9 +100,9 @@ fn of_snapshots<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
     vec![
         Property::always(story::FOLD, |_, s: &State<N>| {
             let committed = s.history.committed.as_slice();
-            s.nodes.iter().all(|node| {
-                invariant::snapshot_is_a_fold(node.log.placed.as_slice(), committed)
-            })
+            s.nodes
+                .iter()
+                .all(|node| invariant::snapshot_is_a_fold(node.log.placed.as_slice(), committed))
         }),
         Property::always(story::COVERED, |_, s: &State<N>| {
             let covered = |log: &DiskLog| {
@@ -165,18 +164,24 @@ pub(super) fn reached<const N: usize>(bounds: &Bounds) -> Vec<Property<QuorumMod
 fn of_voter_changes<const N: usize>(bounds: &Bounds) -> Vec<Property<QuorumModel<N>>> {
     let mut reached = Vec::new();
     if bounds.adds > 0 {
-        reached.push(Property::sometimes("an added voter is committed", |m: &QuorumModel<N>, s: &State<N>| {
-            s.history.committed_voters().is_some_and(|voters| {
-                voters.members().any(|at| !m.formatted.contains(at))
-            })
-        }));
+        reached.push(Property::sometimes(
+            "an added voter is committed",
+            |m: &QuorumModel<N>, s: &State<N>| {
+                s.history
+                    .committed_voters()
+                    .is_some_and(|voters| voters.members().any(|at| !m.formatted.contains(at)))
+            },
+        ));
     }
     if bounds.removes > 0 {
-        reached.push(Property::sometimes("a removal is committed", |m: &QuorumModel<N>, s: &State<N>| {
-            s.history.committed_voters().is_some_and(|voters| {
-                m.formatted.members().any(|at| !voters.contains(at))
-            })
-        }));
+        reached.push(Property::sometimes(
+            "a removal is committed",
+            |m: &QuorumModel<N>, s: &State<N>| {
+                s.history
+                    .committed_voters()
+                    .is_some_and(|voters| m.formatted.members().any(|at| !voters.contains(at)))
+            },
+        ));
         reached.push(Property::sometimes(
             "a leader that is no voter any more leads on",
             |_, s: &State<N>| {
@@ -232,9 +237,8 @@ fn of_failover<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
 impl<const N: usize> QuorumModel<N> {
     /// Asks the machines themselves: of any majority, somebody is voted for by all the others.
     fn somebody_is_electable(&self, state: &State<N>) -> bool {
-        let logs: [(i32, Offset); N] = std::array::from_fn(|at| {
-            (state.nodes[at].log.last_epoch(), state.nodes[at].log.end())
-        });
+        let logs: [(i32, Offset); N] =
+            std::array::from_fn(|at| (state.nodes[at].log.last_epoch(), state.nodes[at].log.end()));
         // Whoever stands first of those that are alike is voted for by every rule.
         if logs.iter().all(|log| *log == logs[0]) {
             return true;
@@ -250,7 +254,8 @@ impl<const N: usize> QuorumModel<N> {
     /// Asks a copy of the voter's machine, in an epoch that is above all.
     fn would_vote(&self, state: &State<N>, voter: usize, candidate: usize) -> bool {
         let highest = state.nodes.iter().map(|node| node.standing.epoch()).max();
-        let (log, key) = (&state.nodes[candidate].log, |at: usize| self.born(at, state.nodes[at].wiped).me());
+        let (log, key) =
+            (&state.nodes[candidate].log, |at: usize| self.born(at, state.nodes[at].wiped).me());
         let vote = Vote {
             epoch: highest.unwrap_or_default().next(),
             candidate: key(candidate),

@@ -65,6 +65,8 @@ pub(super) struct Spent {
     pub(super) adds: u8,
     pub(super) removes: u8,
     pub(super) wipes: u8,
+    /// Given steps that were taken.
+    pub(super) prologue: u8,
 }
 
 /// The directions in which nothing arrives: a bit for each sender and receiver.

@@ -50,7 +50,9 @@ fn rule_of(property: &str) -> &'static str {
         ELECTABLE => {
             "Q3: logs compare in dictionary order, so of any two voters one may vote for the other"
         }
-        FOLD => "Q11: a snapshot holds exactly the committed records below the offset that names it",
+        FOLD => {
+            "Q11: a snapshot holds exactly the committed records below the offset that names it"
+        }
         COVERED => "Q11: the log moves its start only to where an existing snapshot ends",
         ONE_UNCOMMITTED => {
             "Q12: voters change one at a time, so that any two sets in force have no disjoint majorities"
@@ -81,7 +83,7 @@ impl<const N: usize> Checked for QuorumModel<N> {
     }
 
     fn symmetry(&self) -> Option<fn(&State<N>) -> State<N>> {
-        self.bounds.symmetric.then_some(State::representative)
+        self.bounds.reductions.symmetry.then_some(State::representative)
     }
 
     fn rule_of(&self, property: &str) -> &'static str {
@@ -114,7 +116,11 @@ fn sentence<const N: usize>(before: &State<N>, action: &Action) -> String {
                 "the network falls apart: each hears only one other".to_owned()
             }
             Partition::Apart(a, b) => {
-                format!("the network falls apart: {} and {} cannot hear each other", name(a), name(b))
+                format!(
+                    "the network falls apart: {} and {} cannot hear each other",
+                    name(a),
+                    name(b)
+                )
             }
             Partition::Alone(at) => format!("the network falls apart: {} is alone", name(at)),
         },
@@ -144,6 +150,7 @@ fn sentence<const N: usize>(before: &State<N>, action: &Action) -> String {
         Action::Remove { at, voter } => {
             format!("{} is asked to remove {} from the voters", name(at), name(voter))
         }
+        Action::Settle => "everything that is under way arrives".to_owned(),
         Action::Wipe(at) => format!("{} loses its disk and starts anew on another", name(at)),
         Action::Resign(at) => format!("{} is asked to resign", name(at)),
         Action::BreakLink(a, b) => {

@@ -4,7 +4,8 @@ use crate::check::Mutated;
 use crate::invariant::quorum as invariant;
 use crate::log::Log;
 use crate::raft::{
-    Effect, Effects, Event, FetchOutcome, Gate, Message, Quorum, RaftLog, Standing, Timer, VoterChange,
+    Effect, Effects, Event, FetchOutcome, Gate, Message, Quorum, RaftLog, Standing, Timer,
+    VoterChange,
 };
 
 use super::disk::{DiskLog, QuorumFile, Stored};
@@ -30,7 +31,11 @@ enum Next {
     Flushed(usize),
     /// A link between the two stands.
     Connected(usize, usize),
-    Received { from: usize, to: usize, packet: Packet },
+    Received {
+        from: usize,
+        to: usize,
+        packet: Packet,
+    },
 }
 
 impl<'a, const N: usize> Turn<'a, N> {
@@ -108,7 +113,8 @@ impl<'a, const N: usize> Turn<'a, N> {
 
     fn carry_out(&mut self, at: usize, effect: Effect<Run>) {
         // Once no crash is left to come, nothing can tell a slow disk from a slow network.
-        let quick = self.state.spent.crashes >= self.model.bounds.crashes;
+        let bounds = &self.model.bounds;
+        let quick = self.state.spent.crashes >= bounds.crashes && bounds.reductions.quick_disks;
         let node = &mut self.state.nodes[at];
         match effect {
             Effect::Store(stored) if quick && node.file.pending.is_none() => {
@@ -197,7 +203,8 @@ impl<'a, const N: usize> Turn<'a, N> {
     pub(super) fn change_voters(&mut self, at: usize, change: VoterChange) {
         let before = self.state.nodes[at].standing;
         self.run(at, Event::ChangeVoters { id: 0, change });
-        if self.state.nodes[at].standing != before {
+        let given = usize::from(self.state.spent.prologue) < self.model.bounds.prologue.len();
+        if self.state.nodes[at].standing != before && !given {
             match change {
                 VoterChange::Add(_) => self.state.spent.adds += 1,
                 VoterChange::Remove(_) | VoterChange::Update(_) => self.state.spent.removes += 1,
@@ -217,7 +224,9 @@ impl<'a, const N: usize> Turn<'a, N> {
     /// A snapshot that was fetched is in place and loaded.
     pub(super) fn snapshot_installed(&mut self, at: usize) {
         let node = &mut self.state.nodes[at];
-        if node.standing.is_leader() && node.log.incoming.len() > node.standing.high_watermark().0 as usize {
+        if node.standing.is_leader()
+            && node.log.incoming.len() > node.standing.high_watermark().0 as usize
+        {
             self.state.broken = Some(Broken::LeaderLoadedSnapshot);
         }
         let snapshot = node.log.place();
@@ -270,6 +279,9 @@ impl<'a, const N: usize> Turn<'a, N> {
     /// an epoch that it has left (it cannot return without a crash, which empties its links), and
     /// what a leader is told of its own election.
     pub(super) fn drop_dead(&mut self) {
+        if !self.model.bounds.reductions.dead_answers {
+            return;
+        }
         let nodes = &self.state.nodes;
         self.state.network.retain(|_, to, packet| {
             let standing = &nodes[to].standing;
@@ -338,7 +350,9 @@ impl<const N: usize> Turn<'_, N> {
         let Event::Received { from, message: Message::FetchResponse(answer) } = event else {
             return false;
         };
-        node.standing.other_leader() == Some(*from)
+        // Who asks for pre-votes has given up the fetch that it sent before.
+        !node.standing.is_prospective()
+            && node.standing.other_leader() == Some(*from)
             && answer.epoch == node.standing.epoch()
             && !matches!(answer.outcome, FetchOutcome::Refused(_))
             && (answer.offset, answer.last_epoch.0) == (node.log.end(), node.log.last_epoch())
@@ -364,7 +378,9 @@ impl<const N: usize> Turn<'_, N> {
             loyalty.since_asked[at] = loyalty.now & !promised;
         }
         if now.epoch() > before.epoch() && now.is_candidate() {
-            let loyal = loyalty.since_asked[at].count_ones() as usize;
+            let asked = before.is_prospective();
+            let loyal = if asked { loyalty.since_asked[at] } else { loyalty.now };
+            let loyal = loyal.count_ones() as usize;
             if !invariant::leadership_is_stable(loyal, N) {
                 self.state.broken = Some(Broken::LeadershipUnstable);
             }
