@@ -112,6 +112,11 @@ pub fn one_uncommitted_voter_set(sets: impl Iterator<Item = bool>, committed: us
     sets.skip(committed).filter(|&is_set| is_set).count() <= 1
 }
 
+/// A node goes by the voters of the last record of its log that names them, committed or not (Q12).
+pub fn voters_follow_log<V: Eq>(in_force: V, recorded: V) -> bool {
+    in_force == recorded
+}
+
 /// A snapshot holds exactly the committed records below its end (Q11).
 pub fn snapshot_is_a_fold<E: Eq>(snapshot: &[E], committed: &[E]) -> bool {
     committed.starts_with(snapshot)

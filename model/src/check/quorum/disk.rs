@@ -96,6 +96,23 @@ impl DiskLog {
         snapshot_id(whole)
     }
 
+    /// The last voters below `end`, and where they stand.
+    fn last_voters(&self, end: Offset) -> (Offset, VoterMask) {
+        let last = |run: &Run| {
+            let all = run.as_slice().iter().enumerate();
+            let below = all.map(|(at, &record)| (run.base().plus(at as i64), record));
+            let below = below.take_while(|&(at, _)| at < end);
+            below.filter_map(|(at, record)| record.voter_mask().map(|mask| (at, mask))).last()
+        };
+        let recorded = last(&self.written).or_else(|| last(&self.placed));
+        recorded.unwrap_or((VotersRecord::BOOTSTRAP, self.formatted))
+    }
+
+    /// Who votes by this log.
+    pub(super) fn voter_mask(&self) -> VoterMask {
+        self.last_voters(self.written.end()).1
+    }
+
     /// What the state machine is after the records below `end`: the records themselves, since no
     /// fold of them could tell more.
     pub(super) fn fold(&self, end: Offset) -> Run {
@@ -195,14 +212,7 @@ impl RaftLog for DiskLog {
         if self.formatted.is_empty() {
             return None;
         }
-        let last = |run: &Run| {
-            let all = run.as_slice().iter().enumerate();
-            let below = all.map(|(at, &record)| (run.base().plus(at as i64), record));
-            let below = below.take_while(|&(at, _)| at < end);
-            below.filter_map(|(at, record)| record.voter_mask().map(|mask| (at, mask))).last()
-        };
-        let recorded = last(&self.written).or_else(|| last(&self.placed));
-        let (offset, mask) = recorded.unwrap_or((VotersRecord::BOOTSTRAP, self.formatted));
+        let (offset, mask) = self.last_voters(end);
         Some(VotersRecord { offset, voters: mask.voters() })
     }
 

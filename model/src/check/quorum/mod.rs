@@ -89,8 +89,9 @@ impl<const N: usize> QuorumModel<N> {
         &self.born[at][usize::from(wiped)]
     }
 
-    fn is_dynamic(&self) -> bool {
-        !self.formatted.is_empty()
+    /// Whether a node may be none of the voters that it knows.
+    fn has_observers(&self) -> bool {
+        !self.formatted.is_empty() || self.bounds.wipes > 0
     }
 }
 

@@ -106,8 +106,15 @@ const THREE_AND_TWO: Bounds = Bounds {
 /// One voter is removed, perhaps the leader.
 const REMOVAL: Bounds = Bounds { adds: 0, records: 1, ..RECONFIG };
 
-/// A voter set that a second leader takes back.
-const TAKEN_BACK: Bounds = Bounds { adds: 0, epochs: 2, timeouts: 2, ..RECONFIG };
+/// The first leader works, and a second takes back what voters it names.
+const TAKEN_BACK: Bounds = Bounds {
+    adds: 0,
+    epochs: 2,
+    prologue: &[Action::Timeout(0, ELECTION), Action::Settle],
+    peers_gone: 1,
+    candidates: 0b00010,
+    ..RECONFIG
+};
 
 pub(in crate::check) fn mutations() -> Vec<Mutation> {
     let mut all = of_elections();

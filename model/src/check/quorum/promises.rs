@@ -71,6 +71,13 @@ pub(super) fn kept<const N: usize>(bounds: &Bounds) -> Vec<Property<QuorumModel<
             invariant::committed_is_durable(voters, s.history.committed())
         }));
     }
+    if bounds.observers.is_some() {
+        promises.push(Property::always(story::VOTERS_FOLLOW, |_, s: &State<N>| {
+            s.nodes
+                .iter()
+                .all(|node| invariant::voters_follow_log(node.voters(), node.log.voter_mask()))
+        }));
+    }
     if bounds.observers.is_some() && bounds.judges_voter_sets {
         promises.push(Property::always(story::ONE_UNCOMMITTED, |_, s: &State<N>| {
             let committed = s.history.committed.len();
@@ -116,7 +123,17 @@ fn of_snapshots<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
 
 /// What some state must have.
 pub(super) fn reached<const N: usize>(bounds: &Bounds) -> Vec<Property<QuorumModel<N>>> {
-    let mut reached = of_one_reign();
+    let mut reached = vec![Property::sometimes("a leader is elected", |_, s: &State<N>| {
+        s.nodes.iter().any(|node| node.standing.is_leader())
+    })];
+    if bounds.timeouts > 1 {
+        reached.push(Property::sometimes(
+            "a pre-vote is refused under a live leader",
+            |_, s: &State<N>| {
+                s.network.each().any(|(_, _, packet)| is_refusal_under_leader(packet))
+            },
+        ));
+    }
     if bounds.records > 0 {
         reached.extend(of_records());
     }
@@ -196,17 +213,6 @@ fn of_voter_changes<const N: usize>(bounds: &Bounds) -> Vec<Property<QuorumModel
 fn is_refusal_under_leader(packet: Packet) -> bool {
     matches!(packet, Packet::VoteResponse { pre_vote: true, granted: false, leader, .. }
         if leader > 0)
-}
-
-fn of_one_reign<const N: usize>() -> Vec<Property<QuorumModel<N>>> {
-    vec![
-        Property::sometimes("a leader is elected", |_, s: &State<N>| {
-            s.nodes.iter().any(|node| node.standing.is_leader())
-        }),
-        Property::sometimes("a pre-vote is refused under a live leader", |_, s: &State<N>| {
-            s.network.each().any(|(_, _, packet)| is_refusal_under_leader(packet))
-        }),
-    ]
 }
 
 fn of_records<const N: usize>() -> Vec<Property<QuorumModel<N>>> {

@@ -22,6 +22,7 @@ pub(super) const STABLE: &str = "nobody stands against a leader whom a majority 
 pub(super) const ELECTABLE: &str = "any majority could elect one of its own";
 pub(super) const FOLD: &str = "a snapshot is what it replaces";
 pub(super) const COVERED: &str = "a snapshot covers what a log no longer has";
+pub(super) const VOTERS_FOLLOW: &str = "a node goes by the voters of its log";
 pub(super) const ONE_UNCOMMITTED: &str = "one voter set at most is uncommitted";
 pub(super) const LEADER_LOADS: &str = "a leader never loads a snapshot";
 
@@ -54,6 +55,9 @@ fn rule_of(property: &str) -> &'static str {
             "Q11: a snapshot holds exactly the committed records below the offset that names it"
         }
         COVERED => "Q11: the log moves its start only to where an existing snapshot ends",
+        VOTERS_FOLLOW => {
+            "Q12: who votes is what the last Voters record of the log says, committed or not"
+        }
         ONE_UNCOMMITTED => {
             "Q12: voters change one at a time, so that any two sets in force have no disjoint majorities"
         }

@@ -49,11 +49,11 @@ impl<'a, const N: usize> Turn<'a, N> {
         self.settle();
     }
 
-    /// The process of node `at` starts. Where the voters change links are told of, since an observer
-    /// follows only over one.
+    /// The process of node `at` starts. Where there may be observers links are told of: they follow only
+    /// over one.
     pub(super) fn start(&mut self, at: usize) {
         self.run(at, Event::Started);
-        if self.model.is_dynamic() {
+        if self.model.has_observers() {
             for other in (0..N).filter(|&other| other != at) {
                 self.run(at, Event::Connected(id(other)));
                 self.run(other, Event::Connected(id(at)));
