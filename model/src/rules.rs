@@ -146,6 +146,8 @@ guards! {
     RestartAsCandidate = "restart-as-candidate",
     /// Q8: a follower knows nothing to be committed that its own log does not reach.
     HwBeyondOwnEnd = "hw-beyond-own-end",
+    /// Q7: the high watermark never falls; a new leader may know less of it than its followers.
+    HwFalls = "hw-falls",
     /// Q3: a vote counts in the epoch in which it was given.
     StaleVoteCounts = "stale-vote-counts",
 }

@@ -15,6 +15,8 @@ pub mod quorum;
 pub mod replica;
 mod search;
 mod story;
+#[cfg(test)]
+mod twin;
 
 pub use explore::{Budget, Outcome, explore, explore_within};
 pub use search::{counterexample, counterexample_within, hunt_within};

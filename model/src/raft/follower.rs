@@ -108,7 +108,8 @@ impl<R: Rules> Quorum<R> {
     }
 
     pub(super) fn commit_up_to<L: RaftLog>(&mut self, io: &mut Io<'_, L>, offset: Offset) {
-        if offset > self.high_watermark {
+        let rises = offset > self.high_watermark || !self.rules.holds(Guard::HwFalls);
+        if rises && offset != self.high_watermark {
             self.high_watermark = offset;
             io.push(Effect::Committed(offset));
             self.voters_committed(io);

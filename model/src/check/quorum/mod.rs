@@ -25,7 +25,7 @@
 //!   something, late requests; it is what makes three epochs affordable, and the configurations
 //!   with requests under way are there for what it hides.
 //!
-//! `tests/quorum_reductions.rs` counts with and without each.
+//! The tests of `reductions` visit the same bounds with and without each.
 
 mod actions;
 mod bounds;
@@ -35,11 +35,15 @@ mod network;
 mod packet;
 mod promises;
 mod record;
+#[cfg(test)]
+mod reductions;
 mod state;
 mod story;
 mod suite;
 mod symmetry;
 mod turn;
+#[cfg(test)]
+mod twins;
 
 use stateright::{Model, Property};
 

@@ -153,6 +153,7 @@ fn of_the_log() -> Vec<Mutation> {
         mutation!(TruncateThenAppend is killed by THREE_REIGNS),
         mutation!(HwFromDivergence is killed by Bounds { records: 0, ..THREE_REIGNS }),
         mutation!(HwBeyondOwnEnd is killed by Bounds { epochs: 1, ..CALM }),
+        mutation!(HwFalls is killed by CALM),
         mutation!(SnapshotOffByOne is killed by SNAPSHOT),
     ]
 }
