@@ -68,14 +68,14 @@ pub enum Action {
     Heal,
     /// The process dies; the log keeps its `survivor`-th remainder, the file its new content or
     /// its old, and a snapshot that was being put in place is there or not. What others have for it
-    /// gets lost with the connections, or, where they had not sent it yet, comes `late`, to the new
-    /// process.
+    /// gets lost with the connections, or, if they had not sent it yet, comes `late`, to the new
+    /// process; a bit for each of them.
     Crash {
         at: usize,
         survivor: usize,
         stored: bool,
         placed: bool,
-        late: bool,
+        late: u8,
     },
     /// The disk is lost.
     Wipe(usize),
@@ -254,17 +254,13 @@ impl<const N: usize> QuorumModel<N> {
         let either = [true, false];
         // What makes no difference is one choice, not two.
         let choices = |differ: bool| &either[..if differ { 2 } else { 1 }];
+        let senders = state.network.senders_to(at);
+        let late = move || (0..=senders).filter(move |late| late & !senders == 0);
         for survivor in 0..node.log.survivors().count() {
             for &stored in choices(node.file.pending.is_some()) {
                 for &placed in choices(node.log.placing) {
-                    let late = choices(state.network.any_to(at)).iter();
-                    actions.extend(late.map(|&late| Action::Crash {
-                        at,
-                        survivor,
-                        stored,
-                        placed,
-                        late,
-                    }));
+                    let crash = |late| Action::Crash { at, survivor, stored, placed, late };
+                    actions.extend(late().map(crash));
                 }
             }
         }

@@ -15,7 +15,7 @@
 //!   it until then, so whatever the others did in the meantime they could as well have done before
 //!   it began or after it ended; and of what it could do itself nothing would outlive the crash.
 //! * **Without a crash to come, disks are quick.** Nothing can then tell a slow disk from a slow
-//!   network.
+//!   network. (Where requests arrive at once, both of these hide late requests as that does.)
 //! * **Timers have no lengths.** Any that runs may run out at any time, and what only decides a
 //!   length is not kept ([`crate::raft::Standing`]).
 //! * **Dead answers are dropped** (`drop_dead`): an answer of an epoch that its receiver has left

@@ -97,8 +97,10 @@ impl Network {
         self.retain(|from, to, _| (from, to) != (a, b) && (from, to) != (b, a));
     }
 
-    pub(super) fn any_to(&self, to: usize) -> bool {
-        self.letters.iter().any(|letter| letter.to() == to)
+    /// Who has something under way to this node, a bit for each.
+    pub(super) fn senders_to(&self, to: usize) -> u8 {
+        let letters = self.letters.iter().filter(|letter| letter.to() == to);
+        letters.fold(0, |senders, letter| senders | 1 << letter.from())
     }
 
     /// Takes out the first that `from` has sent to anybody.

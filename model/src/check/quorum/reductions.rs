@@ -70,7 +70,9 @@ fn dead_answers_change_nothing() {
     });
     let without_dead: BTreeSet<_> = without_dead.collect();
     assert!(without_dead.len() < all.len());
-    assert!(without_dead == visit(&reduced));
+    let never_there = visit(&reduced);
+    let missing = without_dead.symmetric_difference(&never_there).next();
+    assert!(missing.is_none(), "{} and {}: {missing:?}", without_dead.len(), never_there.len());
 }
 
 #[test]
@@ -84,18 +86,19 @@ fn what_happens_while_a_node_stores_could_have_happened_before_or_after() {
     let interleaved = at_rest(Reductions { storing_excludes: false, ..few });
     assert!(excluding.is_subset(&interleaved));
     let missing: Vec<_> = interleaved.difference(&excluding).take(1).collect();
-    assert!(missing.is_empty(), "{} and {}: {missing:#?}", excluding.len(), interleaved.len());
+    assert!(missing.is_empty(), "{} and {}: {missing:?}", excluding.len(), interleaved.len());
 }
 
 #[test]
 fn a_slow_disk_without_a_crash_to_come_makes_no_other_history() {
+    let calm = Bounds { crashes: 0, ..CRASH };
     let few = Reductions { symmetry: false, ..Reductions::ALL };
     let histories = |reductions| -> BTreeSet<History> {
-        visit(&with(reductions, SMALL)).into_iter().map(|state| state.history).collect()
+        visit(&with(reductions, calm)).into_iter().map(|state| state.history).collect()
     };
     let quick = histories(few);
     assert!(quick == histories(Reductions { quick_disks: false, ..few }));
-    assert!(quick.len() > 10);
+    assert!(quick.len() > 5, "{}", quick.len());
 }
 
 #[test]
@@ -106,7 +109,7 @@ fn the_verdicts_are_the_same_without_any_reduction() {
         (None, SMALL),
         (Some(Guard::SkipLogUpToDate), two_reigns),
         (Some(Guard::CommitOnNack), Bounds { records: 1, ..two_reigns }),
-        (Some(Guard::PrevoteIsVote), SMALL),
+        (Some(Guard::PrevoteIsVote), two_reigns),
         (Some(Guard::MajorityIsHalf), SMALL),
         (Some(Guard::VoteTwice), rivals),
         (Some(Guard::VoteBeforeDurable), Bounds { crashes: 1, ..rivals }),

@@ -243,7 +243,7 @@ impl<'a, const N: usize> Turn<'a, N> {
     }
 
     /// The process dies, keeps of its disk what is given, and starts anew.
-    pub(super) fn crash(&mut self, at: usize, log: Run, placed: bool, stored: Stored, late: bool) {
+    pub(super) fn crash(&mut self, at: usize, log: Run, placed: bool, stored: Stored, late: u8) {
         self.lose_connections(at, late);
         let file = QuorumFile { stored, pending: None };
         let node = &self.state.nodes[at];
@@ -253,14 +253,14 @@ impl<'a, const N: usize> Turn<'a, N> {
 
     /// The disk is lost with everything on it, and the node starts anew on another.
     pub(super) fn wipe(&mut self, at: usize) {
-        self.lose_connections(at, false);
+        self.lose_connections(at, 0);
         let log = DiskLog::formatted(self.model.formatted);
         self.reboot(Node::boot(self.model, at, true, log, QuorumFile::default()), at);
     }
 
-    fn lose_connections(&mut self, at: usize, late: bool) {
+    fn lose_connections(&mut self, at: usize, late: u8) {
         self.state.outbox.lose_all_from(at);
-        self.state.network.retain(|from, to, _| from != at && (to != at || late));
+        self.state.network.retain(|from, to, _| from != at && (to != at || late & 1 << from != 0));
         for other in (0..N).filter(|&other| other != at) {
             self.state.nodes[other].held[at] = Packet::None;
         }
@@ -276,8 +276,8 @@ impl<'a, const N: usize> Turn<'a, N> {
     }
 
     /// Takes answers out of the network that their receiver will ignore whatever happens: those of
-    /// an epoch that it has left (it cannot return without a crash, which empties its links), and
-    /// what a leader is told of its own election.
+    /// an epoch that it has left, and what a leader, or one that was, is told of its own election.
+    /// Only once that is on its disk: a crash may take it back, and the answer come late.
     pub(super) fn drop_dead(&mut self) {
         if !self.model.bounds.reductions.dead_answers {
             return;
@@ -287,9 +287,10 @@ impl<'a, const N: usize> Turn<'a, N> {
             let standing = &nodes[to].standing;
             let of_election =
                 matches!(packet, Packet::VoteResponse { .. } | Packet::BeginResponse { .. });
-            let (epoch, leads) = (standing.epoch(), standing.is_leader());
+            let leads = standing.is_leader() || standing.is_resigned();
+            let (epoch, stored) = (standing.epoch(), nodes[to].file.pending.is_none());
             let dead = |said| said < epoch || said == epoch && leads && of_election;
-            !packet.answer_epoch().is_some_and(dead)
+            !(stored && packet.answer_epoch().is_some_and(dead))
         });
     }
 }
