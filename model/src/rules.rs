@@ -185,4 +185,13 @@ guards! {
     KeepProducerState = "keep-producer-state",
     /// I2: a duplicate is acknowledged only where the original is.
     DuplicateAboveHighWatermark = "duplicate-above-high-watermark",
+    /// Q2: a restarted candidate waits for the next epoch: the votes that are under way to it were
+    /// given to the log that it had.
+    RestartAsCandidate = "restart-as-candidate",
+    /// Q8: a follower knows nothing to be committed that its own log does not reach.
+    HwBeyondOwnEnd = "hw-beyond-own-end",
+    /// Q7: the high watermark never falls; a new leader may know less of it than its followers.
+    HwFalls = "hw-falls",
+    /// Q3: a vote counts in the epoch in which it was given.
+    StaleVoteCounts = "stale-vote-counts",
 }

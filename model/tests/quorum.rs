@@ -1,28 +1,67 @@
-//! The quorum model: its configurations hold, and it notices when a guard is taken out.
+//! The quorum's models: their configurations hold, and they notice when a guard is taken out.
 #![cfg(feature = "check")]
 
-use kraft_model::check::{Budget, Fate, Mutation, Tier, models, mutations};
+use kraft_model::check::{Budget, Fate, Mutation, Outcome, Tier, models, mutations};
 
 fn of_quorum(name: &str) -> bool {
     name.starts_with("quorum")
 }
 
-#[test]
-fn every_quick_configuration_holds_to_completion_and_none_is_vacuous() {
-    for configuration in models() {
-        if !of_quorum(configuration.name) || configuration.tier != Tier::Quick {
-            continue;
-        }
-        let outcome = (configuration.explore)(&Budget::default());
-        println!(
-            "{}: {} states, depth {}, {:.1} s",
-            configuration.name, outcome.unique_states, outcome.max_depth, outcome.seconds
-        );
-        if let Some(story) = &outcome.violation {
-            panic!("{story}");
-        }
-        assert!(outcome.holds(), "{outcome:?}");
+fn quick(name: &str) -> Outcome {
+    let all = models();
+    let mut quick = all.iter().filter(|it| it.tier == Tier::Quick);
+    let configuration = quick.find(|it| it.name == name).expect("a quick configuration");
+    let outcome = (configuration.explore)(&Budget::default());
+    println!("{name}: {} states, depth {}", outcome.unique_states, outcome.max_depth);
+    outcome
+}
+
+fn holds(name: &str) {
+    let outcome = quick(name);
+    if let Some(story) = &outcome.violation {
+        panic!("{story}");
     }
+    assert!(outcome.holds(), "{outcome:?}");
+}
+
+#[test]
+fn two_reigns_and_a_lossy_crash_hold() {
+    holds("quorum");
+}
+
+#[test]
+fn requests_that_are_under_way_in_order_hold() {
+    holds("quorum-in-order");
+}
+
+#[test]
+fn requests_that_are_under_way_in_any_order_hold() {
+    holds("quorum-any-order");
+}
+
+#[test]
+fn three_reigns_hold_and_some_majority_can_always_go_on() {
+    holds("quorum-failover");
+}
+
+#[test]
+fn a_wiped_disk_does_not_vote_twice() {
+    holds("quorum-wiped");
+}
+
+#[test]
+fn no_partition_deposes_a_leader_whom_a_majority_follows() {
+    holds("quorum-prevote");
+}
+
+#[test]
+fn a_crash_while_a_snapshot_is_installed_loses_nothing() {
+    holds("quorum-snapshot");
+}
+
+#[test]
+fn voters_are_added_and_removed_one_at_a_time() {
+    holds("quorum-reconfig");
 }
 
 fn quorum_mutations(fate: Fate) -> impl Iterator<Item = Mutation> {
@@ -30,7 +69,7 @@ fn quorum_mutations(fate: Fate) -> impl Iterator<Item = Mutation> {
 }
 
 #[test]
-fn every_guard_that_safety_needs_is_missed_when_it_is_gone() {
+fn every_guard_that_is_needed_is_missed_when_it_is_gone() {
     for mutation in quorum_mutations(Fate::Killed) {
         let outcome = (mutation.hunt)(&Budget::default());
         let name = mutation.guard.name();
@@ -38,11 +77,12 @@ fn every_guard_that_safety_needs_is_missed_when_it_is_gone() {
             panic!("{name} survives {} states of {}", outcome.unique_states, outcome.bounds)
         };
         println!(
-            "{name}: '{}' breaks in {} steps, {} states, {:.1} s",
-            story.property,
-            story.steps.len(),
+            "{name} | {} | {} | {:.1} | {} | {}",
+            mutation.model,
             outcome.unique_states,
-            outcome.seconds
+            outcome.seconds,
+            story.steps.len(),
+            story.property,
         );
         assert!(story.steps.len() < 25, "{story}");
         assert!(!story.rule.is_empty());
@@ -53,9 +93,11 @@ fn every_guard_that_safety_needs_is_missed_when_it_is_gone() {
 fn a_guard_of_availability_alone_is_not_missed() {
     for mutation in quorum_mutations(Fate::Survives) {
         let outcome = (mutation.hunt)(&Budget::default());
+        let name = mutation.guard.name();
         if let Some(story) = &outcome.violation {
-            panic!("{} is wrongly condemned:\n{story}", mutation.guard.name());
+            panic!("{name} is wrongly condemned:\n{story}");
         }
+        println!("{name} | {} | {} | survives", mutation.model, outcome.unique_states);
         assert!(outcome.complete, "{outcome:?}");
     }
 }

@@ -69,13 +69,16 @@ pub fn explore<M: Checked>(model: &M) -> Outcome {
 /// Visits the states of `model` until the budget is spent or an `always` property fails; in that
 /// case the shortest way to a failure is searched for as well.
 pub fn explore_within<M: Checked>(model: &M, budget: &Budget) -> Outcome {
-    let watched = Watched::new(model.clone());
+    let (watched, symmetry) = (Watched::new(model.clone()), model.symmetry());
     let witnesses = Arc::clone(&watched.witnesses);
     let began = Instant::now();
     let mut builder =
         watched.checker().threads(budget.threads).finish_when(HasDiscoveries::AnyFailures);
     if budget.states < usize::MAX {
         builder = builder.target_state_count(budget.states);
+    }
+    if let Some(representative) = symmetry {
+        builder = builder.symmetry_fn(representative);
     }
     let checker = builder.spawn_dfs();
     while !checker.is_done() {

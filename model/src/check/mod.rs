@@ -22,6 +22,8 @@ pub mod replica;
 mod search;
 mod shared;
 mod story;
+#[cfg(test)]
+mod twin;
 mod value;
 
 pub use count::{Count, Projected, count};
@@ -48,6 +50,9 @@ impl Rules for Mutated {
         self.0 != Some(guard)
     }
 }
+
+/// Picks one of the states that a symmetry makes equal.
+pub type Representative<S> = fn(&S) -> S;
 
 /// A model that can be explored to completion and whose counterexamples can be told.
 ///
@@ -76,6 +81,12 @@ pub trait Checked:
         action: &Self::Action,
         after: &Self::State,
     ) -> String;
+
+    /// A canonical member of the states that differ from a given one only in what makes no
+    /// difference, if the model has such. The depth-first search visits one of each.
+    fn symmetry(&self) -> Option<Representative<Self::State>> {
+        None
+    }
 
     /// The protocol rule behind an `always` property, in words that stand on their own.
     fn rule_of(&self, property: &str) -> &'static str;

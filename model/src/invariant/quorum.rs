@@ -4,7 +4,7 @@
 //! Every function is pure and takes the little that it judges. [`Replica`] is one node as seen at
 //! one moment; history (who ever led, what was ever committed) is the caller's to keep.
 
-use crate::{Epoch, NodeId};
+use crate::{Epoch, NodeId, Offset};
 
 /// A record of the metadata log as an invariant sees it: comparable, and of an epoch.
 pub trait Entry: Eq {
@@ -69,22 +69,62 @@ pub fn committed_never_changes<E: Entry>(
     own[..shared] == committed.log[..shared]
 }
 
-/// What is committed is on the flushed logs of a majority.
+/// What is committed is on the flushed logs of a majority of the `voters` that committed it.
 pub fn committed_is_durable<'a, E: Entry + 'a>(
-    voters: impl ExactSizeIterator<Item = Replica<'a, E>>,
+    voters: impl Iterator<Item = Replica<'a, E>>,
     committed: Committed<'_, E>,
 ) -> bool {
-    let all = voters.len();
-    let holders = voters.filter(|replica| {
+    let (mut all, mut holders) = (0, 0);
+    for replica in voters {
         let flushed = &replica.log[..replica.flushed.min(replica.log.len())];
-        flushed.starts_with(committed.log)
-    });
-    holders.count() * 2 > all
+        all += 1;
+        holders += usize::from(flushed.starts_with(committed.log));
+    }
+    holders * 2 > all || committed.log.is_empty()
 }
 
 /// The high watermark of a node that keeps running never falls (Q7).
 pub fn high_watermark_rises(before: usize, after: usize) -> bool {
     after >= before
+}
+
+/// Nobody stands for election against a leader whom a majority follows: of `voters`, more than half
+/// are free to elect another while `loyal` of them have heard from the leader and had no reason to
+/// doubt it since before the candidate asked (Q4).
+pub fn leadership_is_stable(loyal: usize, voters: usize) -> bool {
+    (voters - loyal) * 2 > voters
+}
+
+/// Whatever majority of the `voters` is left has a member that all the others vote for, given
+/// whether a voter accepts a candidate's log (Q3). Without it a quorum may be stuck for ever.
+pub fn any_majority_can_elect(voters: usize, accepts: impl Fn(usize, usize) -> bool) -> bool {
+    let majorities = (0u32..1 << voters).filter(|set| set.count_ones() as usize * 2 > voters);
+    majorities.into_iter().all(|set| {
+        let members = || (0..voters).filter(move |at| set & 1 << at != 0);
+        members()
+            .any(|candidate| members().all(|voter| voter == candidate || accepts(voter, candidate)))
+    })
+}
+
+/// At most one voter set of a log is above what is `committed` (Q12); `sets` says for each record
+/// whether it is one.
+pub fn one_uncommitted_voter_set(sets: impl Iterator<Item = bool>, committed: usize) -> bool {
+    sets.skip(committed).filter(|&is_set| is_set).count() <= 1
+}
+
+/// A node goes by the voters of the last record of its log that names them, committed or not (Q12).
+pub fn voters_follow_log<V: Eq>(in_force: V, recorded: V) -> bool {
+    in_force == recorded
+}
+
+/// A snapshot holds exactly the committed records below its end (Q11).
+pub fn snapshot_is_a_fold<E: Eq>(snapshot: &[E], committed: &[E]) -> bool {
+    committed.starts_with(snapshot)
+}
+
+/// What a log no longer has below its start is in a snapshot (Q11, KAFKA-14240).
+pub fn snapshot_covers_start(start: Offset, snapshot_end: Offset) -> bool {
+    start <= snapshot_end
 }
 
 #[cfg(test)]
@@ -169,5 +209,40 @@ mod tests {
     fn a_falling_high_watermark_is_seen() {
         assert!(high_watermark_rises(1, 1));
         assert!(!high_watermark_rises(2, 1));
+    }
+
+    #[test]
+    fn an_election_against_the_will_of_a_majority_is_seen() {
+        assert!(leadership_is_stable(1, 3));
+        assert!(!leadership_is_stable(2, 3));
+        assert!(leadership_is_stable(2, 5));
+        assert!(!leadership_is_stable(2, 4));
+    }
+
+    #[test]
+    fn a_majority_that_cannot_elect_anybody_is_seen() {
+        assert!(any_majority_can_elect(3, |voter, candidate| candidate <= voter));
+        let stuck = |voter, candidate| (voter, candidate) != (0, 1) && (voter, candidate) != (1, 0);
+        assert!(!any_majority_can_elect(3, stuck));
+    }
+
+    #[test]
+    fn a_second_uncommitted_voter_set_is_seen() {
+        let log = || [true, false, true, true].into_iter();
+        assert!(one_uncommitted_voter_set(log(), 3));
+        assert!(!one_uncommitted_voter_set(log(), 2));
+    }
+
+    #[test]
+    fn a_snapshot_of_something_else_is_seen() {
+        assert!(snapshot_is_a_fold(&['a'], &['a', 'b']));
+        assert!(!snapshot_is_a_fold(&['b'], &['a', 'b']));
+        assert!(!snapshot_is_a_fold(&['a', 'b'], &['a']));
+    }
+
+    #[test]
+    fn a_log_that_begins_after_its_snapshot_is_seen() {
+        assert!(snapshot_covers_start(Offset(2), Offset(2)));
+        assert!(!snapshot_covers_start(Offset(3), Offset(2)));
     }
 }

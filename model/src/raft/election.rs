@@ -57,7 +57,7 @@ impl<R: Rules> Quorum<R> {
         }
     }
 
-    fn own_vote(&self) -> Tally {
+    pub(super) fn own_vote(&self) -> Tally {
         let granted = self.my_position().map_or(VoterSet::EMPTY, VoterSet::of);
         Tally { granted, refused: VoterSet::EMPTY }
     }
@@ -81,7 +81,8 @@ impl<R: Rules> Quorum<R> {
         if answer.epoch > self.epoch {
             return self.learn(io, answer.epoch, answer.leader);
         }
-        if answer.epoch < self.epoch || answer.error.is_some() {
+        let stale = answer.epoch < self.epoch && self.rules.holds(Guard::StaleVoteCounts);
+        if stale || answer.error.is_some() {
             return;
         }
         match &mut self.role {

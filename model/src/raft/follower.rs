@@ -99,7 +99,8 @@ impl<R: Rules> Quorum<R> {
             io.log.append(batch);
             self.adopt_voters(io);
         }
-        self.commit_up_to(io, high_watermark.min(io.log.end()));
+        let own_end = self.rules.holds(Guard::HwBeyondOwnEnd).then(|| io.log.end());
+        self.commit_up_to(io, own_end.unwrap_or(high_watermark).min(high_watermark));
         self.pull(io);
         if io.log.flushed() < io.log.end() && !self.rules.holds(Guard::CountUnflushed) {
             io.push(Effect::Flush);
@@ -107,7 +108,8 @@ impl<R: Rules> Quorum<R> {
     }
 
     pub(super) fn commit_up_to<L: RaftLog>(&mut self, io: &mut Io<'_, L>, offset: Offset) {
-        if offset > self.high_watermark {
+        let rises = offset > self.high_watermark || !self.rules.holds(Guard::HwFalls);
+        if rises && offset != self.high_watermark {
             self.high_watermark = offset;
             io.push(Effect::Committed(offset));
             self.voters_committed(io);
@@ -118,7 +120,14 @@ impl<R: Rules> Quorum<R> {
     /// (KAFKA-14704). The voters fall back with the log.
     fn diverged<L: RaftLog>(&mut self, io: &mut Io<'_, L>, leaders: EpochEnd) {
         let own = io.log.end_of_epoch(leaders.epoch);
-        let to = leaders.end.min(own.end);
+        let mut to = leaders.end.min(own.end);
+        if !self.rules.holds(Guard::HwFromDivergence) {
+            self.commit_up_to(io, leaders.end.min(io.log.end()));
+        }
+        if !self.rules.holds(Guard::TruncateThenAppend) {
+            // What the leader has as well goes too, and comes again.
+            to = self.high_watermark;
+        }
         if to < self.high_watermark {
             return io.push(Effect::Violation(
                 "the leader's log parts from this one below the high watermark",

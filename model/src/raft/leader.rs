@@ -87,7 +87,7 @@ impl<R: Rules> Quorum<R> {
         if let Err(error) = self.admit(fetch.epoch) {
             return self.send_outcome(io, fetch, FetchOutcome::Refused(error));
         }
-        match position_of(io.log, fetch) {
+        match self.position_of(io.log, fetch) {
             Position::Valid => {}
             Position::Diverging(_) if !self.rules.holds(Guard::IgnoreDivergence) => {}
             Position::Diverging(end) => {
@@ -245,24 +245,29 @@ enum Position {
     Covered(SnapshotId),
 }
 
-fn position_of<L: RaftLog>(log: &L, fetch: Fetch) -> Position {
-    let start = log.start();
-    if let Some(snapshot) = log.snapshot() {
-        // An empty log is filled faster by a snapshot than by all that led to it.
-        let empty = fetch.offset == Offset::ZERO;
-        // At the start itself only the snapshot tells the epoch of what lies below.
-        let continues = SnapshotId { end: fetch.offset, epoch: fetch.last_epoch } == snapshot;
-        if empty
-            || fetch.offset < start
-            || start > Offset::ZERO && fetch.offset == start && !continues
-        {
-            return Position::Covered(snapshot);
+impl<R: Rules> Quorum<R> {
+    /// Q6: compares the fetcher's last epoch and its end with where that epoch ends here.
+    fn position_of<L: RaftLog>(&self, log: &L, fetch: Fetch) -> Position {
+        let start = log.start();
+        if let Some(snapshot) = log.snapshot() {
+            // An empty log is filled faster by a snapshot than by all that led to it.
+            let empty = fetch.offset == Offset::ZERO;
+            // At the start itself only the snapshot tells the epoch of what lies below.
+            let continues = SnapshotId { end: fetch.offset, epoch: fetch.last_epoch } == snapshot;
+            if empty
+                || fetch.offset < start
+                || start > Offset::ZERO && fetch.offset == start && !continues
+            {
+                return Position::Covered(snapshot);
+            }
         }
-    }
-    let end = log.end_of_epoch(fetch.last_epoch.0);
-    if end.epoch == fetch.last_epoch.0 && fetch.offset <= end.end {
-        Position::Valid
-    } else {
-        Position::Diverging(end)
+        let end = log.end_of_epoch(fetch.last_epoch.0);
+        // What lies beyond is the fetcher's own, whatever else is at that offset here.
+        let verified = fetch.offset <= end.end || !self.rules.holds(Guard::AckOwnEnd);
+        if end.epoch == fetch.last_epoch.0 && verified {
+            Position::Valid
+        } else {
+            Position::Diverging(end)
+        }
     }
 }

@@ -24,6 +24,7 @@ mod quorum;
 mod reconfigure;
 mod role;
 mod snapshot;
+#[cfg(feature = "check")]
 mod standing;
 mod transition;
 mod view;
@@ -37,5 +38,6 @@ pub use message::{
 };
 pub use quorum::Quorum;
 pub use reconfigure::{VoterChange, VoterChangeError};
+#[cfg(feature = "check")]
 pub use standing::Standing;
 pub use voters::{Voters, VotersRecord};

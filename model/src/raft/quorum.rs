@@ -121,6 +121,9 @@ impl<R: Rules> Quorum<R> {
             || voted_for_self && stored.leader.is_none() && log_epoch == stored.epoch;
         self.role = match stored.leader {
             _ if self.is_voter() && led => Role::Resigned,
+            None if voted_for_self && !self.rules.holds(Guard::RestartAsCandidate) => {
+                Role::Candidate { tally: self.own_vote() }
+            }
             Some(leader) if leader != self.me.id => {
                 Role::Follower(Follower { leader, contact: Contact::Untried, pull: Pull::Idle })
             }

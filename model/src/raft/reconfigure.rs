@@ -98,12 +98,12 @@ impl VoterChangeError {
 /// The one change that a leader is at.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Pending {
-    id: u64,
-    stage: Stage,
+    pub(super) id: u64,
+    pub(super) stage: Stage,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// The new voter has yet to fetch everything below `target`: a voter that is far behind would
     /// make commits wait for it.
     CatchingUp { voter: ReplicaKey, target: Offset },

@@ -73,7 +73,7 @@ pub(super) struct Follower {
 }
 
 /// What a follower thinks of its leader.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum Contact {
     /// Has not fetched from it yet since it became its follower.
     Untried,

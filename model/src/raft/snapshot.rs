@@ -4,7 +4,7 @@ use super::quorum::{Io, Quorum};
 use super::role::{Follower, Pull, Role};
 use super::{Effect, FetchSnapshot, FetchSnapshotResponse, Message, RaftLog, SnapshotId};
 use crate::log::Extent;
-use crate::{ErrorCode, NodeId, Offset, Rules};
+use crate::{ErrorCode, Guard, NodeId, Offset, Rules};
 
 impl<R: Rules> Quorum<R> {
     /// The state machine's own snapshot is durable: the log below it may go.
@@ -16,8 +16,14 @@ impl<R: Rules> Quorum<R> {
         if snapshot.end > self.high_watermark {
             io.push(Effect::Violation("a snapshot holds records that are not committed"));
         } else if snapshot.end > io.log.start() {
-            io.log.cut_to_snapshot(snapshot);
+            io.log.cut_to_snapshot(self.exclusive(snapshot));
         }
+    }
+
+    /// A snapshot ends before the offset that names it: the record there is the log's.
+    fn exclusive(&self, snapshot: SnapshotId) -> SnapshotId {
+        let past = i64::from(!self.rules.holds(Guard::SnapshotOffByOne));
+        SnapshotId { end: snapshot.end.plus(past), ..snapshot }
     }
 
     /// The leader's log does not reach back far enough.
@@ -105,7 +111,7 @@ impl<R: Rules> Quorum<R> {
         snapshot: SnapshotId,
     ) {
         if snapshot.end > self.high_watermark {
-            io.log.cut_to_snapshot(snapshot);
+            io.log.cut_to_snapshot(self.exclusive(snapshot));
             self.adopt_voters(io);
             self.commit_up_to(io, snapshot.end);
         }

@@ -56,6 +56,13 @@ impl VoterSet {
         self.0
     }
 
+    /// The set when the voter at position `at` moves to `places[at]`.
+    #[cfg(feature = "check")]
+    pub(super) fn renamed(self, places: &[usize]) -> Self {
+        let moved = places.iter().enumerate().filter(|&(at, _)| self.contains(at));
+        moved.fold(VoterSet::EMPTY, |set, (_, &place)| set | VoterSet::of(place))
+    }
+
     /// The same voters by their positions in another set; who is not in it drops out.
     pub(super) fn moved(self, from: &Voters, to: &Voters) -> VoterSet {
         let mut moved = VoterSet::EMPTY;

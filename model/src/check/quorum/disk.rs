@@ -1,113 +1,21 @@
-//! A node's disk: a log of which a crash may lose the end, and the stored epoch and vote.
+//! A node's disk: a log of which a crash may lose the end, the stored epoch and vote, snapshots.
+//!
+//! ```text
+//!   log        written ⊇ durable        a crash leaves any prefix of what was appended since the
+//!                                       flush, or what was there before anything since then
+//!   epoch,     pending / stored         a crash leaves the one or the other
+//!   vote
+//!   snapshot   incoming ─ rename ─▶     a crash loses what is being fetched; a whole one that is
+//!              placed                   being put in place is there afterwards, or is not
+//! ```
 
 use crate::log::{Extent, Log};
 use crate::raft::{RaftLog, SnapshotId, StoredState, Voters, VotersRecord};
 use crate::{Epoch, EpochEnd, NodeId, Offset};
 
-/// Records that a modelled log has room for; every configuration stays below.
-pub(super) const CAPACITY: usize = 8;
+use super::record::{Record, Run, VoterMask};
 
-/// One record: its epoch and what it says, four bits each.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(super) struct Record(u8);
-
-/// From here on a payload is the LeaderChange of the node with the id `payload - LEADER_CHANGE`.
-const LEADER_CHANGE: u8 = 8;
-
-impl Record {
-    pub(super) fn new(epoch: Epoch, payload: u8) -> Self {
-        Record((epoch.0 as u8) << 4 | payload)
-    }
-
-    pub(super) fn epoch(self) -> i32 {
-        i32::from(self.0 >> 4)
-    }
-
-    fn payload(self) -> u8 {
-        self.0 & 15
-    }
-
-    /// Whether the controller wrote it, not the quorum itself.
-    pub(super) fn is_data(self) -> bool {
-        self.payload() < LEADER_CHANGE
-    }
-}
-
-impl std::fmt::Debug for Record {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.payload() {
-            data if self.is_data() => write!(f, "r{data}@{}", self.epoch()),
-            leader => write!(f, "lead{}@{}", leader - LEADER_CHANGE, self.epoch()),
-        }
-    }
-}
-
-impl crate::invariant::quorum::Entry for Record {
-    fn epoch(&self) -> i32 {
-        Record::epoch(*self)
-    }
-}
-
-/// Consecutive records. Beyond the length everything is zero, so that equal runs are equal bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(super) struct Run {
-    base: u8,
-    len: u8,
-    records: [Record; CAPACITY],
-}
-
-impl Run {
-    pub(super) fn one(base: Offset, record: Record) -> Self {
-        let mut run = Run { base: base.0 as u8, ..Run::default() };
-        run.push(record);
-        run
-    }
-
-    pub(super) fn as_slice(&self) -> &[Record] {
-        &self.records[..usize::from(self.len)]
-    }
-
-    pub(super) fn len(&self) -> usize {
-        usize::from(self.len)
-    }
-
-    pub(super) fn push(&mut self, record: Record) {
-        self.records[usize::from(self.len)] = record;
-        self.len += 1;
-    }
-
-    pub(super) fn cut(&mut self, len: usize) {
-        self.records[len..].fill(Record::default());
-        self.len = len as u8;
-    }
-
-    pub(super) fn prefix(mut self, len: usize) -> Self {
-        self.cut(len);
-        self
-    }
-}
-
-impl std::fmt::Debug for Run {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.as_slice()).finish()
-    }
-}
-
-impl Extent for Run {
-    fn base(&self) -> Offset {
-        Offset(i64::from(self.base))
-    }
-
-    fn end(&self) -> Offset {
-        Offset(i64::from(self.base + self.len))
-    }
-
-    fn last_epoch(&self) -> i32 {
-        self.as_slice().last().map_or(0, |record| record.epoch())
-    }
-}
-
-/// The log as the process sees it, and as it is on the platter.
+/// The log as the process sees it, and as it is on the platter; the snapshot beside it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(super) struct DiskLog {
     /// What the process reads.
@@ -115,33 +23,122 @@ pub(super) struct DiskLog {
     /// What a crash leaves if nothing since the last flush got through: a truncation may be lost
     /// as well as an append.
     pub(super) durable: Run,
-    flushed: u8,
+    pub(super) flushed: u8,
+    /// The newest snapshot in place, by what it folds: every record from the first on. Empty for
+    /// none.
+    pub(super) placed: Run,
+    /// What was fetched so far of another snapshot.
+    pub(super) incoming: Run,
+    /// The incoming snapshot is whole and being put in place.
+    pub(super) placing: bool,
+    /// The voters that the disk was formatted with; empty in a quorum whose voters are static.
+    pub(super) formatted: VoterMask,
 }
 
 impl DiskLog {
-    pub(super) fn flush(&mut self) {
-        self.durable = self.written;
-        self.flushed = self.written.len;
+    pub(super) fn formatted(voters: VoterMask) -> Self {
+        DiskLog { formatted: voters, ..DiskLog::default() }
     }
 
-    /// The logs that a crash may leave: any prefix of what was appended since the flush, or what
-    /// was there before anything since then.
+    pub(super) fn flush(&mut self) {
+        self.durable = self.written;
+        self.flushed = self.written.end_small();
+    }
+
+    pub(super) fn is_flushed(&self) -> bool {
+        self.flushed == self.written.end_small()
+    }
+
+    /// The logs that a crash may leave.
     pub(super) fn survivors(&self) -> impl Iterator<Item = Run> + use<> {
         let (written, durable) = (self.written, self.durable);
-        let prefixes = usize::from(self.flushed)..=written.len();
-        let prefixes = prefixes.map(move |len| written.prefix(len));
+        let kept = usize::from(self.flushed - written.base_small());
+        let prefixes = (kept..=written.len()).map(move |len| written.prefix(len));
         prefixes.filter(move |&run| run != durable).chain([durable])
     }
 
-    pub(super) fn recovered(run: Run) -> Self {
-        DiskLog { written: run, durable: run, flushed: run.len }
+    /// The disk after a crash that left `log`, as start-up mends it: a crash may have come between
+    /// putting a snapshot in place and cutting the log, and the snapshot is what is believed.
+    pub(super) fn recovered(self, log: Run, placed: bool) -> Self {
+        let snapshot = if self.placing && placed { self.incoming } else { self.placed };
+        let mut disk =
+            DiskLog { written: log, placed: snapshot, ..DiskLog::formatted(self.formatted) };
+        if disk.differs_from_snapshot() {
+            disk.written = Run::empty(disk.placed.end());
+        }
+        disk.flush();
+        disk
     }
+
+    /// The log ends before the snapshot, or holds something else where the snapshot ends.
+    fn differs_from_snapshot(&self) -> bool {
+        let Some(last) = self.placed.as_slice().last() else { return false };
+        let below = Offset(self.placed.end().0 - 1);
+        self.written.end() <= below
+            || self.written.at(below).is_some_and(|record| record.epoch() != last.epoch())
+    }
+
+    pub(super) fn store_chunk(&mut self, chunk: Run, position: u64, last: bool) {
+        if position == 0 {
+            self.incoming = Run::default();
+        }
+        chunk.as_slice().iter().for_each(|&record| self.incoming.push(record));
+        self.placing = last;
+    }
+
+    /// The rename is durable.
+    pub(super) fn place(&mut self) -> SnapshotId {
+        let whole = std::mem::take(&mut self.incoming);
+        self.placing = false;
+        if whole.len() > self.placed.len() {
+            self.placed = whole;
+        }
+        snapshot_id(whole)
+    }
+
+    /// The last voters below `end`, and where they stand.
+    fn last_voters(&self, end: Offset) -> (Offset, VoterMask) {
+        let last = |run: &Run| {
+            let all = run.as_slice().iter().enumerate();
+            let below = all.map(|(at, &record)| (run.base().plus(at as i64), record));
+            let below = below.take_while(|&(at, _)| at < end);
+            below.filter_map(|(at, record)| record.voter_mask().map(|mask| (at, mask))).last()
+        };
+        let recorded = last(&self.written).or_else(|| last(&self.placed));
+        recorded.unwrap_or((VotersRecord::BOOTSTRAP, self.formatted))
+    }
+
+    /// Who votes by this log.
+    pub(super) fn voter_mask(&self) -> VoterMask {
+        self.last_voters(self.written.end()).1
+    }
+
+    /// What the state machine is after the records below `end`: the records themselves, since no
+    /// fold of them could tell more.
+    pub(super) fn fold(&self, end: Offset) -> Run {
+        let mut fold = self.placed;
+        let missing = fold.end().0..end.0;
+        missing.filter_map(|at| self.written.at(Offset(at))).for_each(|record| fold.push(record));
+        fold
+    }
+
+    /// All that this node's state machine and log hold, from the first record on.
+    pub(super) fn whole(&self) -> Run {
+        if self.placed.len() == 0 { self.written } else { self.fold(self.written.end()) }
+    }
+}
+
+fn snapshot_id(fold: Run) -> SnapshotId {
+    SnapshotId { end: fold.end(), epoch: Epoch(fold.last_epoch()) }
 }
 
 impl std::fmt::Debug for DiskLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.placed.len() > 0 {
+            write!(f, "snapshot {:?} + ", self.placed)?;
+        }
         write!(f, "{:?}", self.written)?;
-        if self.flushed < self.written.len {
+        if !self.is_flushed() {
             write!(f, " (flushed to {})", self.flushed)?;
         }
         Ok(())
@@ -152,7 +149,7 @@ impl Log for DiskLog {
     type Batch = Run;
 
     fn start(&self) -> Offset {
-        Offset::ZERO
+        self.written.base()
     }
 
     fn end(&self) -> Offset {
@@ -164,14 +161,21 @@ impl Log for DiskLog {
     }
 
     fn last_epoch(&self) -> i32 {
-        self.written.last_epoch()
+        let last = self.written.as_slice().last().or(self.placed.as_slice().last());
+        last.map_or(0, |record| record.epoch())
     }
 
     fn end_of_epoch(&self, epoch: i32) -> EpochEnd {
         let records = self.written.as_slice();
-        let end = records.iter().take_while(|record| record.epoch() <= epoch).count();
-        let epoch = if end == 0 { epoch } else { records[end - 1].epoch() };
-        EpochEnd { epoch, end: Offset(end as i64) }
+        let count = records.iter().take_while(|record| record.epoch() <= epoch).count();
+        let end = self.start().plus(count as i64);
+        let below = self.placed.as_slice().last().filter(|_| self.placed.end() == end);
+        let epoch = match (count, below) {
+            (0, Some(last)) if last.epoch() <= epoch => last.epoch(),
+            (0, _) => epoch,
+            _ => records[count - 1].epoch(),
+        };
+        EpochEnd { epoch, end }
     }
 
     fn append(&mut self, batch: Run) {
@@ -179,12 +183,13 @@ impl Log for DiskLog {
     }
 
     fn truncate(&mut self, to: Offset) {
-        self.written.cut(to.0 as usize);
-        self.flushed = self.flushed.min(self.written.len);
+        self.written.cut(to.since(self.start()) as usize);
+        self.flushed = self.flushed.min(self.written.end_small());
     }
 
-    fn restart_at(&mut self, _: Offset) {
-        unreachable!("this model takes no snapshots")
+    fn restart_at(&mut self, start: Offset) {
+        self.written = Run::empty(start);
+        self.flushed = self.written.end_small();
     }
 }
 
@@ -192,7 +197,7 @@ impl RaftLog for DiskLog {
     /// One record at a time: the finest grain, and what lets a record of an earlier epoch arrive
     /// without the one that would commit it.
     fn read(&self, from: Offset) -> Run {
-        Run::one(from, self.written.as_slice()[from.0 as usize])
+        self.written.at(from).map_or(Run::empty(from), |record| Run::one(from, record))
     }
 
     fn append_as_leader(&mut self, _: Epoch, batch: Run) {
@@ -200,43 +205,62 @@ impl RaftLog for DiskLog {
     }
 
     fn append_leader_change(&mut self, epoch: Epoch, leader: NodeId) {
-        self.written.push(Record::new(epoch, LEADER_CHANGE + leader.0 as u8));
+        self.written.push(Record::leader_change(epoch, leader));
     }
 
-    fn voters_below(&self, _: Offset) -> Option<VotersRecord> {
-        None
+    fn voters_below(&self, end: Offset) -> Option<VotersRecord> {
+        if self.formatted.is_empty() {
+            return None;
+        }
+        let (offset, mask) = self.last_voters(end);
+        Some(VotersRecord { offset, voters: mask.voters() })
     }
 
-    fn append_voters(&mut self, _: Epoch, _: &Voters) {
-        unreachable!("this model's voters are static")
+    fn append_voters(&mut self, epoch: Epoch, voters: &Voters) {
+        let mask = VoterMask::of(voters.iter().map(|voter| voter.directory.0 as u8));
+        self.written.push(Record::voters(epoch, mask));
     }
 
     fn snapshot(&self) -> Option<SnapshotId> {
-        None
+        (self.placed.len() > 0).then(|| snapshot_id(self.placed))
     }
 
-    fn read_snapshot(&self, _: SnapshotId, _: u64) -> Option<(Run, bool)> {
-        None
+    /// A chunk is one record.
+    fn read_snapshot(&self, snapshot: SnapshotId, position: u64) -> Option<(Run, bool)> {
+        if self.snapshot() != Some(snapshot) {
+            return None;
+        }
+        let at = Offset(position as i64);
+        let record = self.placed.at(at)?;
+        Some((Run::one(at, record), at.plus(1) == self.placed.end()))
     }
 
-    fn cut_to_snapshot(&mut self, _: SnapshotId) {
-        unreachable!("this model takes no snapshots")
+    fn cut_to_snapshot(&mut self, snapshot: SnapshotId) {
+        let end = snapshot.end;
+        let differs = self.end() < end
+            || self.written.at(Offset(end.0 - 1)).is_some_and(|r| r.epoch() != snapshot.epoch.0);
+        if differs {
+            self.restart_at(end);
+        } else {
+            self.written.advance(end);
+            self.flushed = self.flushed.max(self.written.base_small());
+        }
     }
 }
 
 /// The quorum-state file: what is on disk, and what is being written over it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(super) struct QuorumFile {
     pub(super) stored: Stored,
     pub(super) pending: Option<Stored>,
 }
 
-/// The file's content with nodes by id, 0 for none; a vote's directory follows from its id here.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// The file's content, with nodes by id and voters by directory, 0 for none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(super) struct Stored {
-    epoch: u8,
-    leader: u8,
-    vote: u8,
+    pub(super) epoch: u8,
+    pub(super) leader: u8,
+    pub(super) vote: u8,
 }
 
 impl Stored {
@@ -244,7 +268,7 @@ impl Stored {
         Stored {
             epoch: stored.epoch.0 as u8,
             leader: stored.leader.map_or(0, |id| id.0 as u8),
-            vote: stored.vote.map_or(0, |key| key.id.0 as u8),
+            vote: stored.vote.map_or(0, |key| key.directory.0 as u8),
         }
     }
 
@@ -252,7 +276,7 @@ impl Stored {
         StoredState {
             epoch: Epoch(i32::from(self.epoch)),
             leader: (self.leader > 0).then_some(NodeId(i32::from(self.leader))),
-            vote: (self.vote > 0).then(|| super::network::key(usize::from(self.vote) - 1)),
+            vote: (self.vote > 0).then(|| super::packet::key_of(self.vote)),
         }
     }
 }
@@ -261,7 +285,7 @@ impl std::fmt::Debug for Stored {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "epoch {}", self.epoch)?;
         if self.vote > 0 {
-            write!(f, ", vote for {}", self.vote)?;
+            write!(f, ", vote for {}", self.vote & 15)?;
         }
         if self.leader > 0 {
             write!(f, ", leader {}", self.leader)?;

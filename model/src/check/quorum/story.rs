@@ -6,8 +6,8 @@ use crate::check::Checked;
 use crate::log::Log;
 use crate::raft::Timer;
 
-use super::network::Packet;
-use super::{Action, Delivery, QuorumModel, State};
+use super::packet::Packet;
+use super::{Action, Partition, QuorumModel, State};
 
 pub(super) const ONE_LEADER: &str = "one leader per epoch";
 pub(super) const VOTES_STAND: &str = "a vote is never changed within its epoch";
@@ -18,6 +18,13 @@ pub(super) const EPOCHS_ASCEND: &str = "epochs ascend along a log";
 pub(super) const COMPLETE: &str = "a leader has all that was committed";
 pub(super) const IMMUTABLE: &str = "the committed prefix never changes";
 pub(super) const DURABLE: &str = "what is committed is on a majority's disks";
+pub(super) const STABLE: &str = "nobody stands against a leader whom a majority follows";
+pub(super) const ELECTABLE: &str = "any majority could elect one of its own";
+pub(super) const FOLD: &str = "a snapshot is what it replaces";
+pub(super) const COVERED: &str = "a snapshot covers what a log no longer has";
+pub(super) const VOTERS_FOLLOW: &str = "a node goes by the voters of its log";
+pub(super) const ONE_UNCOMMITTED: &str = "one voter set at most is uncommitted";
+pub(super) const LEADER_LOADS: &str = "a leader never loads a snapshot";
 
 fn rule_of(property: &str) -> &'static str {
     match property {
@@ -38,6 +45,23 @@ fn rule_of(property: &str) -> &'static str {
             "Q7: what one node takes for committed every node takes for committed, for ever"
         }
         DURABLE => "Q7: only what is flushed on a majority of the voters is committed",
+        STABLE => {
+            "Q4: the epoch does not change while a majority of the voters has heard from the leader since it last had a timeout"
+        }
+        ELECTABLE => {
+            "Q3: logs compare in dictionary order, so of any two voters one may vote for the other"
+        }
+        FOLD => {
+            "Q11: a snapshot holds exactly the committed records below the offset that names it"
+        }
+        COVERED => "Q11: the log moves its start only to where an existing snapshot ends",
+        VOTERS_FOLLOW => {
+            "Q12: who votes is what the last Voters record of the log says, committed or not"
+        }
+        ONE_UNCOMMITTED => {
+            "Q12: voters change one at a time, so that any two sets in force have no disjoint majorities"
+        }
+        LEADER_LOADS => "Q3, Q11: a leader has all that is committed, so no snapshot is news to it",
         _ => "",
     }
 }
@@ -48,28 +72,7 @@ impl<const N: usize> Checked for QuorumModel<N> {
     }
 
     fn bounds(&self) -> String {
-        let b = &self.bounds;
-        let delivery = match b.delivery {
-            Delivery::InOrder => "requests and answers in order",
-            Delivery::AnyOrder => "requests and answers in any order",
-            Delivery::RequestsAtOnce => "requests at once, answers in order",
-        };
-        let mut text = format!("{N} voters, {} epochs, {} records", b.epochs, b.records);
-        for (count, what) in [
-            (b.timeouts, "timeouts"),
-            (b.crashes, "lossy crashes"),
-            (b.peers_gone, "verdicts of a dead leader"),
-            (b.breaks, "broken connections"),
-            (b.resigns, "resignations"),
-        ] {
-            if count > 0 {
-                text.push_str(&format!(", {count} {what}"));
-            }
-        }
-        if let Some(guard) = b.rules.0 {
-            text.push_str(&format!(", without {}", guard.name()));
-        }
-        format!("{text}; {delivery}")
+        self.bounds.in_words(N)
     }
 
     fn describe_step(&self, before: &State<N>, action: &Action, after: &State<N>) -> String {
@@ -81,6 +84,10 @@ impl<const N: usize> Checked for QuorumModel<N> {
             }
         }
         text
+    }
+
+    fn symmetry(&self) -> Option<fn(&State<N>) -> State<N>> {
+        self.bounds.reductions.symmetry.then_some(State::representative)
     }
 
     fn rule_of(&self, property: &str) -> &'static str {
@@ -96,6 +103,32 @@ fn sentence<const N: usize>(before: &State<N>, action: &Action) -> String {
             let packet = before.network.queue(*from, *to).nth(*at).unwrap_or_default();
             format!("{} gets from {}: {}", name(to), name(from), say(packet))
         }
+        Action::Lose { from, to, at } => {
+            let packet = before.network.queue(*from, *to).nth(*at).unwrap_or_default();
+            format!("what {} sent to {} is lost: {}", name(from), name(to), say(packet))
+        }
+        Action::Duplicate { from, to, at } => {
+            let packet = before.network.queue(*from, *to).nth(*at).unwrap_or_default();
+            format!("what {} sent to {} will come twice: {}", name(from), name(to), say(packet))
+        }
+        Action::WriteSnapshot(at) => {
+            format!("{} writes a snapshot of all that it knows to be committed", name(at))
+        }
+        Action::Installed(at) => format!("{} has the fetched snapshot in place", name(at)),
+        Action::Part(partition) => match partition {
+            Partition::Ring | Partition::RingBack => {
+                "the network falls apart: each hears only one other".to_owned()
+            }
+            Partition::Apart(a, b) => {
+                format!(
+                    "the network falls apart: {} and {} cannot hear each other",
+                    name(a),
+                    name(b)
+                )
+            }
+            Partition::Alone(at) => format!("the network falls apart: {} is alone", name(at)),
+        },
+        Action::Heal => "the network heals".to_owned(),
         Action::Stored(at) => format!("{} has its epoch and vote on disk", name(at)),
         Action::Flushed(at) => format!("{} has its log on disk", name(at)),
         Action::Timeout(at, timer) => {
@@ -109,11 +142,20 @@ fn sentence<const N: usize>(before: &State<N>, action: &Action) -> String {
             };
             format!("{} {what}", name(at))
         }
+        Action::Ask { at, .. } => format!("{} asks around who leads", name(at)),
         Action::PeerGone { at, gone } => format!("{} takes {} for dead", name(at), name(gone)),
         Action::HoldExpired { at, from } => {
             format!("{} answers the waiting fetch of {} without news", name(at), name(from))
         }
         Action::Propose(at) => format!("{} appends a record as leader", name(at)),
+        Action::Add { at, voter } => {
+            format!("{} is asked to let {} vote", name(at), name(voter))
+        }
+        Action::Remove { at, voter } => {
+            format!("{} is asked to remove {} from the voters", name(at), name(voter))
+        }
+        Action::Settle => "everything that is under way arrives".to_owned(),
+        Action::Wipe(at) => format!("{} loses its disk and starts anew on another", name(at)),
         Action::Resign(at) => format!("{} is asked to resign", name(at)),
         Action::BreakLink(a, b) => {
             format!("the connection of {} and {} breaks", name(a), name(b))
@@ -152,7 +194,7 @@ fn standing<const N: usize>(model: &QuorumModel<N>, state: &State<N>, at: usize)
 fn say(packet: Packet) -> String {
     match packet {
         Packet::None => "nothing".to_owned(),
-        Packet::Vote { epoch, last_epoch, end, pre_vote } => {
+        Packet::Vote { epoch, last_epoch, end, pre_vote, .. } => {
             let what = if pre_vote { "would you vote for me" } else { "vote for me" };
             format!("{what} in epoch {epoch}, my log ends at {end} in epoch {last_epoch}")
         }
@@ -165,20 +207,30 @@ fn say(packet: Packet) -> String {
             };
             format!("{what} (epoch {epoch})")
         }
-        Packet::Begin { epoch } => format!("I lead epoch {epoch}"),
+        Packet::Begin { epoch, .. } => format!("I lead epoch {epoch}"),
         Packet::BeginResponse { epoch, .. } => format!("I have seen it (epoch {epoch})"),
-        Packet::End { epoch, .. } => format!("I lead epoch {epoch} no longer"),
+        Packet::End { epoch } => format!("I lead epoch {epoch} no longer"),
         Packet::Fetch { epoch, offset, last_epoch, .. } => {
             format!("fetch in epoch {epoch} from {offset} on, after epoch {last_epoch}")
         }
-        Packet::Records { records, high_watermark, .. } => {
-            format!("records {records:?}, committed to {high_watermark}")
+        Packet::Records { record, high_watermark, .. } => {
+            format!("record {record:?}, committed to {high_watermark}")
         }
         Packet::Diverging { end_epoch, end, .. } => {
             format!("our logs part: my epoch {end_epoch} ends at {end}")
         }
+        Packet::Offer { end, end_epoch, .. } => {
+            format!("fetch my snapshot first: it ends at {end} in epoch {end_epoch}")
+        }
+        Packet::FetchSnapshot { end, position, .. } => {
+            format!("fetch the snapshot that ends at {end} from {position} on")
+        }
+        Packet::Chunk { record, last, .. } => {
+            let last = if last { ", the last" } else { "" };
+            format!("a chunk of the snapshot: {record:?}{last}")
+        }
         Packet::Refused { epoch, error, .. } => {
-            let why = super::network::unpack_error(error).map_or("", |error| error.name());
+            let why = super::packet::unpack_error(error).map_or("", |error| error.name());
             format!("refused with {why} (epoch {epoch})")
         }
     }

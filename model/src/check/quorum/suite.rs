@@ -1,13 +1,11 @@
-//! The configurations of the `quorum` model that must hold, and those aimed at mutations.
+//! The configurations that must hold: `quorum`, `quorum-prevote`, `quorum-snapshot`,
+//! `quorum-reconfig`, small for every commit and large for a release.
 
-use super::{Bounds, Delivery, QuorumModel};
-use crate::Guard;
-use crate::check::{
-    Checked, Configuration, Fate, Mutated, Mutation, Tier, explore_within, hunt_within, serve,
-};
+use super::{Bounds, Delivery, QuorumModel, Reductions};
+use crate::check::{Checked, Configuration, Mutated, Tier, explore_within, serve};
 
 /// Nothing goes wrong but that time passes.
-const CALM: Bounds = Bounds {
+pub(super) const CALM: Bounds = Bounds {
     name: "quorum",
     rules: Mutated(None),
     epochs: 2,
@@ -15,9 +13,23 @@ const CALM: Bounds = Bounds {
     crashes: 0,
     timeouts: 2,
     breaks: 0,
+    losses: 0,
+    duplicates: 0,
     peers_gone: 0,
     resigns: 0,
+    snapshots: 0,
+    partitions: 0,
+    adds: 0,
+    removes: 0,
+    wipes: 0,
+    observers: None,
+    prologue: &[],
+    candidates: u8::MAX,
     delivery: Delivery::RequestsAtOnce,
+    reductions: Reductions::ALL,
+    judges_stability: false,
+    judges_voter_sets: true,
+    judges_electability: false,
 };
 
 /// A crash that loses what is not flushed, at any moment of two reigns, and a follower that takes
@@ -32,78 +44,89 @@ const IN_ORDER: Bounds =
 const ANY_ORDER: Bounds =
     Bounds { name: "quorum-any-order", epochs: 1, delivery: Delivery::AnyOrder, ..CALM };
 
-/// Three reigns, one of which may end by a resignation.
-const FAILOVER: Bounds =
-    Bounds { name: "quorum-failover", epochs: 3, records: 2, timeouts: 3, resigns: 1, ..CALM };
+/// Three reigns, one of which may end by a resignation, and some majority can always go on.
+const FAILOVER: Bounds = Bounds {
+    name: "quorum-failover",
+    epochs: 3,
+    records: 2,
+    timeouts: 3,
+    resigns: 1,
+    judges_electability: true,
+    ..CALM
+};
 
-/// The crash again, with more elections around it.
-const CRASH_FULL: Bounds =
-    Bounds { name: "quorum-crash", epochs: 3, records: 2, timeouts: 3, crashes: 1, ..CALM };
+/// Three reigns, two records and a lossy crash anywhere.
+const WIDE: Bounds =
+    Bounds { name: "quorum-wide", epochs: 3, records: 2, timeouts: 3, crashes: 1, ..CALM };
+
+/// Everything that a network can do to messages that are all under way at once, and a crash.
+const DEEP_NET: Bounds = Bounds {
+    name: "quorum-deep-net",
+    crashes: 1,
+    losses: 1,
+    duplicates: 1,
+    delivery: Delivery::InOrder,
+    ..CALM
+};
+
+/// A network that falls apart in every way, and a node that rejoins: no leader is deposed without
+/// need.
+pub(super) const PREVOTE: Bounds =
+    Bounds { name: "quorum-prevote", partitions: 1, judges_stability: true, ..CALM };
+
+const PREVOTE_FULL: Bounds = Bounds { name: "quorum-prevote-wide", timeouts: 3, ..PREVOTE };
+
+/// A follower that lags, a snapshot in its place, and a crash while it is installed.
+pub(super) const SNAPSHOT: Bounds =
+    Bounds { name: "quorum-snapshot", epochs: 1, snapshots: 1, crashes: 1, ..CALM };
+
+const SNAPSHOT_FULL: Bounds = Bounds { name: "quorum-snapshot-wide", epochs: 2, ..SNAPSHOT };
+
+/// A voter added and a voter removed in one reign.
+pub(super) const RECONFIG: Bounds = Bounds {
+    name: "quorum-reconfig",
+    epochs: 1,
+    records: 0,
+    timeouts: 1,
+    adds: 1,
+    removes: 1,
+    observers: Some(1),
+    ..CALM
+};
+
+/// The same over two reigns, and a crash.
+const RECONFIG_FULL: Bounds = Bounds { name: "quorum-reconfig-wide", crashes: 1, ..RECONFIG };
+
+/// A disk that is lost: its node returns without it, and does not vote as if it still had it.
+pub(super) const WIPED: Bounds = Bounds { name: "quorum-wiped", wipes: 1, ..CALM };
 
 macro_rules! configuration {
-    ($tier:ident, $bounds:expr) => {{
+    ($tier:ident, $nodes:literal nodes, $bounds:expr) => {{
         const BOUNDS: Bounds = $bounds;
         Configuration {
             name: BOUNDS.name,
             tier: Tier::$tier,
-            bounds: || QuorumModel::<3>::new(BOUNDS).bounds(),
-            explore: |budget| explore_within(&QuorumModel::<3>::new(BOUNDS), budget),
-            serve: |address| serve(&QuorumModel::<3>::new(BOUNDS), address),
+            bounds: || QuorumModel::<$nodes>::new(BOUNDS).bounds(),
+            explore: |budget| explore_within(&QuorumModel::<$nodes>::new(BOUNDS), budget),
+            serve: |address| serve(&QuorumModel::<$nodes>::new(BOUNDS), address),
         }
     }};
 }
 
 pub(in crate::check) fn models() -> Vec<Configuration> {
     vec![
-        configuration!(Quick, CRASH),
-        configuration!(Quick, IN_ORDER),
-        configuration!(Quick, ANY_ORDER),
-        configuration!(Quick, FAILOVER),
-        configuration!(Full, CRASH_FULL),
-    ]
-}
-
-macro_rules! mutation {
-    ($guard:ident is killed by $bounds:expr) => {
-        mutation!($guard, Killed, hunt_within, $bounds)
-    };
-    ($guard:ident survives $bounds:expr) => {
-        mutation!($guard, Survives, explore_within, $bounds)
-    };
-    ($guard:ident, $fate:ident, $search:ident, $bounds:expr) => {{
-        const BOUNDS: Bounds = Bounds { rules: Mutated(Some(Guard::$guard)), ..$bounds };
-        Mutation {
-            guard: Guard::$guard,
-            fate: Fate::$fate,
-            model: BOUNDS.name,
-            bounds: || QuorumModel::<3>::new(BOUNDS).bounds(),
-            hunt: |budget| $search(&QuorumModel::<3>::new(BOUNDS), budget),
-        }
-    }};
-}
-
-/// Raft's figure 8: the first leader returns in the third epoch and commits its old record, and
-/// the second returns in the fourth and overwrites it.
-const FIGURE_8: Bounds = Bounds { epochs: 4, records: 0, timeouts: 4, ..CALM };
-
-/// Two candidates of one epoch, whose requests cross.
-const RIVALS: Bounds = Bounds { epochs: 1, records: 0, delivery: Delivery::InOrder, ..CALM };
-
-pub(in crate::check) fn mutations() -> Vec<Mutation> {
-    vec![
-        mutation!(VoteBeforeDurable is killed by Bounds { crashes: 1, ..RIVALS }),
-        mutation!(VoteTwice is killed by RIVALS),
-        mutation!(SkipLogUpToDate is killed by CALM),
-        mutation!(CommitOldEpoch is killed by FIGURE_8),
-        mutation!(HwAtEpochStart is killed by FIGURE_8),
-        mutation!(RestartAsLeader is killed by Bounds { crashes: 1, ..CALM }),
-        mutation!(CountUnflushed is killed by Bounds { crashes: 1, ..CALM }),
-        mutation!(CommitOnNack is killed by Bounds { timeouts: 3, ..CALM }),
-        mutation!(IgnoreDivergence is killed by Bounds { timeouts: 3, ..CALM }),
-        mutation!(MajorityIsHalf is killed by CALM),
-        mutation!(PrevoteIsVote is killed by CALM),
-        mutation!(DropPrevote survives CALM),
-        mutation!(DropCheckQuorum survives CALM),
-        mutation!(DropEndQuorum survives Bounds { resigns: 1, ..CALM }),
+        configuration!(Quick, 3 nodes, CRASH),
+        configuration!(Quick, 3 nodes, IN_ORDER),
+        configuration!(Quick, 3 nodes, ANY_ORDER),
+        configuration!(Quick, 3 nodes, FAILOVER),
+        configuration!(Quick, 3 nodes, WIPED),
+        configuration!(Quick, 3 nodes, PREVOTE),
+        configuration!(Quick, 3 nodes, SNAPSHOT),
+        configuration!(Quick, 4 nodes, RECONFIG),
+        configuration!(Full, 3 nodes, WIDE),
+        configuration!(Full, 3 nodes, DEEP_NET),
+        configuration!(Full, 3 nodes, PREVOTE_FULL),
+        configuration!(Full, 3 nodes, SNAPSHOT_FULL),
+        configuration!(Full, 4 nodes, RECONFIG_FULL),
     ]
 }
