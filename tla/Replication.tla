@@ -533,13 +533,45 @@ Spec == Init /\ [][Next]_vars
 
 (* Liveness rests on these: the network delivers in the end what is sent      *)
 (* again and again, the controller looks at what arrives, brokers replay,     *)
-(* flush, fetch and restart, and nobody stays fenced who is up.               *)
+(* flush, fetch and restart, and nobody stays fenced who is up. Written out,  *)
+(* and not as WF: TLC evaluates ENABLED of such actions without remembering   *)
+(* anything, which takes minutes a state.                                     *)
+MayReplay(b) ==
+    LET s    == broker[b]
+        view == ViewFor(b, partition, registration)
+    IN IsUp(b) /\ IF Leads(b, s) THEN view # s.view ELSE view.leaderEpoch # s.view.leaderEpoch
+
+MayUnfence(b) ==
+    /\ registration[b].fenced /\ IsUp(b)
+    /\ partition.leader = None =>
+        Change(partition, Elect("online"), Active \cup {b}).leaderEpoch <= MaxLeaderEpoch
+
+MayRestart(b) ==
+    /\ ~IsUp(b)
+    /\ LET lost == IF broker[b].process = "crashed" THEN LostTail(b) ELSE Left(b)
+       IN Change(partition, lost, Active).leaderEpoch <= MaxLeaderEpoch
+
+(* A fetch that changes something.                                            *)
+MayFetch(f) ==
+    /\ ~FetchesInFlight /\ IsUp(f) /\ Fetching(f, broker[f])
+    /\ LET l      == broker[f].view.leader
+           served == Served(l, broker[l], f, registration[f].epoch, Position(broker[f]))
+       IN /\ IsUp(l)
+          /\ \/ served.next # broker[l]
+             \/ /\ SaysSomething(served.outcome, broker[f].hw)
+                /\ TookIn(broker[f], served.outcome) # broker[f]
+
 Fairness ==
-    /\ SF_vars(\E b \in Brokers : Learn(b))
-    /\ \A b \in Brokers :
-        /\ WF_vars(Replay(b)) /\ WF_vars(Flush(b)) /\ WF_vars(Decide(b))
-        /\ WF_vars(RetryAlter(b)) /\ WF_vars(Unfence(b)) /\ WF_vars(Restart(b))
-        /\ WF_vars(\E l \in Brokers : Fetch(b, l))
+    \A b \in Brokers :
+        /\ []<>~MayReplay(b) \/ []<><<Replay(b)>>_vars
+        /\ []<>~MayUnfence(b) \/ []<><<Unfence(b)>>_vars
+        /\ []<>~MayRestart(b) \/ []<><<Restart(b)>>_vars
+        /\ []<>~MayFetch(b) \/ []<><<\E l \in Brokers : Fetch(b, l)>>_vars
+        /\ []<>(alters[b].kind # "asked") \/ []<><<Decide(b)>>_vars
+        /\ <>[](alters[b].kind # "answered") \/ []<><<Learn(b)>>_vars
+        /\ []<>(broker[b].proposal.kind # "rolled-back") \/ []<><<RetryAlter(b)>>_vars
+        /\ []<>~(FlushBeforeAck /\ IsUp(b) /\ broker[b].flushed < End(broker[b]))
+            \/ []<><<Flush(b)>>_vars
 
 FairSpec == Spec /\ Fairness
 
