@@ -214,6 +214,9 @@ fn a_voter_on_a_new_disk_cannot_vote_until_it_is_removed_and_added() {
 #[test]
 fn a_standalone_controller_grows_to_three() {
     let mut cluster = Cluster::start(&Layout::dynamic(1, 1, 2));
+    let broker = quorum(&cluster, &["add-voter", "2", "--endpoint", "127.0.0.1:1"]);
+    let refusal = broker.expect_err("a broker could be elected and could not act");
+    assert!(refusal.contains("no controller"), "{refusal}");
     for id in [3, 4] {
         cluster.node_mut(id).start();
         let added = quorum(&cluster, &["add-voter", &id.to_string()]).expect("it joins");

@@ -57,6 +57,9 @@ pub enum VoterChangeError {
     SetNotCommitted,
     #[error("a voter is a node and its directory, and no directory was named")]
     NoDirectory,
+    /// Said by the shell, which knows what process it is: the machine sees a replica like others.
+    #[error("that node is no controller: it could be elected and could not act")]
+    NoController,
     #[error("a voter with this node id is there already: remove it first")]
     Duplicate,
     #[error("there are as many voters as a quorum can have")]
@@ -88,9 +91,10 @@ impl VoterChangeError {
             VoterChangeError::Static => ErrorCode::UnsupportedVersion,
             VoterChangeError::Duplicate => ErrorCode::DuplicateVoter,
             VoterChangeError::NotFound => ErrorCode::VoterNotFound,
-            VoterChangeError::NoDirectory | VoterChangeError::Full | VoterChangeError::Last => {
-                ErrorCode::InvalidRequest
-            }
+            VoterChangeError::NoDirectory
+            | VoterChangeError::NoController
+            | VoterChangeError::Full
+            | VoterChangeError::Last => ErrorCode::InvalidRequest,
         }
     }
 }

@@ -46,6 +46,11 @@ impl QuorumActor {
         endpoints: Vec<VoterEndpoint>,
         context: &mut Context<Self>,
     ) {
+        if let VoterChange::Add(key) = change
+            && self.finding.of(key.id).is_some_and(|(controller, _)| !controller)
+        {
+            return self.answer_change(asked, Err(VoterChangeError::NoController));
+        }
         let noted = match change {
             VoterChange::Add(key) | VoterChange::Update(key) => {
                 Some(key).filter(|&key| self.disk.log.note_endpoints(VoterNode { key, endpoints }))
@@ -68,6 +73,10 @@ impl QuorumActor {
             Ok(()) => info!("the change of the voters is committed"),
             Err(error) => info!("the voters were not changed: {error}"),
         }
+        self.answer_change(asked, result);
+    }
+
+    fn answer_change(&self, asked: Asked, result: Result<(), VoterChangeError>) {
         match asked {
             Asked::Local(answer) => {
                 // Whoever asked may have stopped waiting.
