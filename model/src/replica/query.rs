@@ -1,9 +1,13 @@
 //! What can be asked of a replica without changing it.
 
+use std::hash::{Hash, Hasher};
+
+use crate::metadata::Partition;
 use crate::{ErrorCode, LeaderEpoch, NodeId, Offset, Rules};
 
+use super::follower::{Asked, Follower};
 use super::machine::Role;
-use super::{DataLog, Producers, Replica};
+use super::{DataLog, FetchPosition, Producers, Replica};
 
 /// What a consumer may read here (F2): from `log_start` up to, exclusively, `high_watermark`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -14,6 +18,16 @@ pub struct Readable {
 }
 
 impl<R: Rules> Replica<R> {
+    /// Everything but the rules, for the digest of a trace; of the producers only how many there
+    /// are, unless it is to be `thorough`.
+    pub(crate) fn hash_state(&self, thorough: bool, hasher: &mut impl Hasher) {
+        let Replica { rules: _, id, me, view, role, high_watermark, producers, followers } = self;
+        (id, me, view, role, high_watermark, producers.len(), followers).hash(hasher);
+        if thorough {
+            producers.hash(hasher);
+        }
+    }
+
     pub fn is_leader(&self) -> bool {
         matches!(self.role, Role::Leader(_))
     }
@@ -40,6 +54,35 @@ impl<R: Rules> Replica<R> {
         self.committed_isr()
     }
 
+    /// What the replica knows of its partition: the metadata, or what the controller answered.
+    pub fn partition(&self) -> &Partition {
+        &self.view.partition
+    }
+
+    /// The ISR that is asked for and may be in force already (L3), on a leader.
+    pub fn asked_isr(&self) -> Option<&[NodeId]> {
+        match &self.role {
+            Role::Leader(leader) => leader.proposal.asked().map(|asked| &*asked.isr),
+            Role::Idle | Role::Follower(_) => None,
+        }
+    }
+
+    /// How far each follower has fetched in this leader epoch, as the leader knows it; `None` for
+    /// one that has not.
+    pub fn follower_ends(&self) -> impl Iterator<Item = (NodeId, Option<Offset>)> + '_ {
+        self.followers.iter().map(|one| (one.node, one.fetched.then_some(one.end)))
+    }
+
+    /// Whom a follower asks, and from where; `None` while it waits.
+    pub fn asks(&self) -> Option<(NodeId, FetchPosition)> {
+        match &self.role {
+            Role::Follower(Follower { leader, asked: Asked::From(position) }) => {
+                Some((*leader, *position))
+            }
+            _ => None,
+        }
+    }
+
     /// Leads with a smaller ISR than acks=all needs (UnderMinIsrPartitionCount).
     pub fn is_under_min_isr(&self) -> bool {
         self.is_leader() && !self.has_enough_replicas()
@@ -61,11 +104,6 @@ impl<R: Rules> Replica<R> {
     /// Producer state, for the snapshot files.
     pub fn producers(&self) -> &Producers {
         &self.producers
-    }
-
-    /// Forgets producers that are idle since before then; see [`Producers::expire`].
-    pub fn expire_producers(&mut self, before_timestamp: i64) {
-        self.producers.expire(before_timestamp);
     }
 
     /// What a consumer that believes in leader epoch `current` may read, from a leader or from a

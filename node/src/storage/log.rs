@@ -14,9 +14,9 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use kraft_model::epochs::EpochCache;
 use kraft_model::{EpochEnd, Offset};
 
-use super::epochs::EpochCache;
 use super::error::StorageError;
 use super::files::{FileKind, OpenFiles};
 use super::jobs::FlushLimit;

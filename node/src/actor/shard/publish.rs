@@ -220,12 +220,7 @@ impl Shard {
             .for_each(|found| self.disks.delete(found.log, &found.topic, id));
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let before = Gauges::of(slot);
-        let mut effects = std::mem::take(&mut self.effects);
-        slot.replica.retire(&mut effects);
-        for effect in effects.drain(..) {
-            self.run(id, effect);
-        }
-        self.effects = effects;
+        self.step(id, Event::Retired);
         self.count(id, before);
         self.refuse_produces(id, ErrorCode::NotLeaderOrFollower);
         self.fetchers.stop(id);
