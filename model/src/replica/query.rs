@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use crate::metadata::Partition;
-use crate::{ErrorCode, LeaderEpoch, NodeId, Offset, Rules};
+use crate::{EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, Rules};
 
 use super::follower::{Asked, Follower};
 use super::machine::Role;
@@ -145,6 +145,46 @@ impl<R: Rules> Replica<R> {
             return Err(ErrorCode::OffsetNotAvailable);
         }
         Ok(readable)
+    }
+
+    /// Where a consumer's fetch at `offset` stands: what it may read, and where this log parts from
+    /// the consumer's, whose last record before `offset` has `last_epoch` (KIP-595's fetch). A
+    /// position between high watermark and end waits: its records may yet be committed.
+    ///
+    /// # Errors
+    /// As [`Replica::readable`], and OFFSET_OUT_OF_RANGE where the logs do not part.
+    pub fn consumed<L: DataLog>(
+        &self,
+        log: &L,
+        current: Option<LeaderEpoch>,
+        offset: Offset,
+        last_epoch: Option<LeaderEpoch>,
+    ) -> Result<(Readable, Option<EpochEnd>), ErrorCode> {
+        let readable = self.readable(log, current)?;
+        let parting = last_epoch.and_then(|epoch| {
+            let end = log.end_of_epoch(epoch.0);
+            (end.epoch < epoch.0 || end.end < offset).then_some(end)
+        });
+        if parting.is_none() && (offset < readable.log_start || offset > log.end()) {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        Ok((readable, parting))
+    }
+
+    /// F1: up to where an operator may have records deleted; `None` asks for all that is committed.
+    ///
+    /// # Errors
+    /// NOT_LEADER_OR_FOLLOWER on any other than the leader, OFFSET_OUT_OF_RANGE beyond the high
+    /// watermark.
+    pub fn deletable(&self, before: Option<Offset>) -> Result<Offset, ErrorCode> {
+        let before = before.unwrap_or(self.high_watermark);
+        if !self.is_leader() {
+            Err(ErrorCode::NotLeaderOrFollower)
+        } else if before < Offset::ZERO || before > self.high_watermark {
+            Err(ErrorCode::OffsetOutOfRange)
+        } else {
+            Ok(before)
+        }
     }
 
     fn check_epoch(&self, current: Option<LeaderEpoch>) -> Result<(), ErrorCode> {
