@@ -12,3 +12,4 @@ pub mod metrics;
 pub mod peer;
 pub mod storage;
 pub mod supervisor;
+pub mod trace;

@@ -29,6 +29,7 @@ pub struct Recording {
     entries: u64,
     machines: u32,
     last: u64,
+    failure: Option<EncodeError>,
 }
 
 /// One machine in a recording.
@@ -54,9 +55,14 @@ impl Recording {
         &self.bytes
     }
 
-    /// What was gathered is written; `at` is the time that the next file's header will tell.
+    /// What was gathered is written.
     pub fn clear(&mut self) {
         self.bytes.clear();
+    }
+
+    /// Why a step could not be recorded: never, for the types as they are.
+    pub fn failure(&self) -> Option<&EncodeError> {
+        self.failure.as_ref()
     }
 
     /// Entries of the recording so far.
@@ -69,37 +75,29 @@ impl Recording {
         self.last = at;
     }
 
-    /// A machine is made from `start`.
-    ///
-    /// # Errors
-    /// Never, for the types as they are; the encoding's.
-    pub fn begin(&mut self, at: u64, start: Start) -> Result<Track, EncodeError> {
+    /// A machine is made from `start`. `None` if that cannot be recorded.
+    pub fn begin(&mut self, at: u64, start: Start) -> Option<Track> {
         let mark = match &start {
             Start::Quorum { log, .. } | Start::Replica { log, .. } => log.mark(),
             Start::Controller { .. } | Start::Broker { .. } => Mark::default(),
         };
         let after = self.after(at);
-        self.write(|bytes| encode(bytes, &Entry::Begin { after, start }))?;
+        self.write(|bytes| encode(bytes, &Entry::Begin { after, start }));
         self.machines += 1;
-        Ok(Track { machine: self.machines - 1, steps: 0, mark })
+        self.failure.is_none().then_some(Track { machine: self.machines - 1, steps: 0, mark })
     }
 
     /// Nothing is recorded after this.
-    ///
-    /// # Errors
-    /// As for [`Recording::begin`].
-    pub fn end(&mut self, at: u64, why: &str) -> Result<(), EncodeError> {
+    pub fn end(&mut self, at: u64, why: &str) {
         let after = self.after(at);
-        self.write(|bytes| encode(bytes, &Entry::End { after, why: why.to_owned() }))
+        self.write(|bytes| encode(bytes, &Entry::End { after, why: why.to_owned() }));
     }
 
-    fn write(
-        &mut self,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-    ) -> Result<(), EncodeError> {
-        frame(&mut self.bytes, write)?;
-        self.entries += 1;
-        Ok(())
+    fn write(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>) {
+        match frame(&mut self.bytes, write) {
+            Ok(()) => self.entries += 1,
+            Err(error) => drop(self.failure.get_or_insert(error)),
+        }
     }
 
     fn after(&mut self, at: u64) -> u64 {
@@ -110,17 +108,14 @@ impl Recording {
 }
 
 impl Seam<'_> {
-    /// Steps the quorum machine and records it.
-    ///
-    /// # Errors
-    /// As for [`Recording::begin`]; the machine is stepped all the same.
+    /// Steps the quorum machine and records it. A failure to do so is the recording's to tell.
     pub fn quorum<R: Rules, L: RaftLog + RecordedLog>(
         self,
         quorum: &mut Quorum<R>,
         log: &mut L,
         event: raft::Event<L::Batch>,
         fx: &mut raft::Effects<L::Batch>,
-    ) -> Result<(), EncodeError> {
+    ) {
         let moved = self.moved(log.mark());
         let input = event.map(&mut |batch| extents_of::<L>(&event, batch));
         let earlier = fx.len();
@@ -139,57 +134,43 @@ impl Seam<'_> {
             }
         };
         self.track.mark = log.mark();
-        self.write(moved, InputRef::Quorum(input), &outcome)
+        self.write(moved, InputRef::Quorum(input), &outcome);
     }
 
     /// Steps the controller machine and records it.
-    ///
-    /// # Errors
-    /// As for [`Seam::quorum`].
     pub fn controller<R: Rules>(
         self,
         controller: &mut Controller<R>,
         event: metadata::Event,
         fx: &mut metadata::Effects,
-    ) -> Result<(), EncodeError> {
+    ) {
         let kept = event.clone();
         let earlier = fx.len();
         controller.step(event, fx);
         let is_thorough = controller.weight() <= SMALL || self.track.is_due();
         let state = digest_with(&(), |digest| controller.hash_state(is_thorough, digest));
         let outcome = done(Vec::new(), &fx[earlier..], state, is_thorough);
-        self.write(None, InputRef::Controller(&kept), &outcome)
+        self.write(None, InputRef::Controller(&kept), &outcome);
     }
 
     /// Steps the broker machine and records it.
-    ///
-    /// # Errors
-    /// As for [`Seam::quorum`].
-    pub fn broker(
-        self,
-        broker: &mut Broker,
-        event: broker::Event,
-        fx: &mut broker::Effects,
-    ) -> Result<(), EncodeError> {
+    pub fn broker(self, broker: &mut Broker, event: broker::Event, fx: &mut broker::Effects) {
         let kept = event.clone();
         let earlier = fx.len();
         broker.step(event, fx);
         let state = digest_with(&(), |digest| broker.hash(digest));
         let outcome = done(Vec::new(), &fx[earlier..], state, true);
-        self.write(None, InputRef::Broker(&kept), &outcome)
+        self.write(None, InputRef::Broker(&kept), &outcome);
     }
 
     /// Steps a replica's machine and records it.
-    ///
-    /// # Errors
-    /// As for [`Seam::quorum`].
     pub fn replica<R: Rules, L: DataLog + RecordedLog>(
         self,
         replica: &mut Replica<R>,
         log: &mut L,
         event: replica::Event<L::Batch>,
         fx: &mut replica::Effects,
-    ) -> Result<(), EncodeError> {
+    ) {
         let moved = self.moved(log.mark());
         let input = event.map(&mut |batch| L::extents(batch));
         let earlier = fx.len();
@@ -206,7 +187,7 @@ impl Seam<'_> {
             }
         };
         self.track.mark = log.mark();
-        self.write(moved, InputRef::Replica(input), &outcome)
+        self.write(moved, InputRef::Replica(input), &outcome);
     }
 
     /// Where the log stands now, if the shell moved it since the last step.
@@ -214,18 +195,13 @@ impl Seam<'_> {
         (now != self.track.mark).then_some(now)
     }
 
-    fn write(
-        self,
-        moved: Option<Mark>,
-        input: InputRef<'_>,
-        outcome: &Outcome,
-    ) -> Result<(), EncodeError> {
+    fn write(self, moved: Option<Mark>, input: InputRef<'_>, outcome: &Outcome) {
         /// [`Entry::Step`]'s place among the entries.
         const STEP: u32 = 1;
         self.track.steps = self.track.steps.wrapping_add(1);
         let after = self.recording.after(self.at);
         let entry = (STEP, after, self.track.machine, moved, input, outcome);
-        self.recording.write(|bytes| encode(bytes, &entry))
+        self.recording.write(|bytes| encode(bytes, &entry));
     }
 }
 

@@ -1,5 +1,6 @@
 //! One recording of one run of a process, run again.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +18,28 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// Sorts the files of any number of runs, given with their names, into recordings: by node,
+    /// time of the run, and thread.
+    ///
+    /// # Errors
+    /// As for [`Recorded::new`], with the name of the file or recording.
+    pub fn gather(files: Vec<(String, Vec<u8>)>) -> Result<Vec<Recorded>, (String, RunError)> {
+        let mut runs: BTreeMap<(Incarnation, String), Vec<(u32, Vec<u8>)>> = BTreeMap::new();
+        for (name, bytes) in files {
+            let header = TraceFile::open(&bytes).map_err(|error| (name, error.into()))?.header;
+            let run = runs.entry((header.incarnation, header.thread)).or_default();
+            run.push((header.file, bytes));
+        }
+        let gathered = runs.into_iter().map(|((incarnation, thread), mut files)| {
+            files.sort_by_key(|(number, _)| *number);
+            let files = files.into_iter().map(|(_, bytes)| bytes).collect();
+            Recorded::new(files).map_err(|error| (format!("{thread} of run {incarnation}"), error))
+        });
+        let mut gathered = gathered.collect::<Result<Vec<_>, _>>()?;
+        gathered.sort_by_key(|it| (it.header.node, it.header.at));
+        Ok(gathered)
+    }
+
     /// Takes the files of one recording, from its first to its last.
     ///
     /// # Errors
@@ -59,6 +82,8 @@ pub struct Replayed<R = Shipped> {
     pub at: u64,
     pub node: NodeId,
     pub incarnation: Incarnation,
+    /// Which of the process's recordings; see [`Header::thread`].
+    pub thread: Arc<str>,
     /// The entry's number in its recording, counted from 1.
     pub entry: u64,
     pub id: MachineId,
@@ -120,6 +145,9 @@ pub struct Replay<R = Shipped> {
     /// Where in the file, as bytes that are done with and entries before it.
     place: Option<Place>,
     machines: Vec<(MachineId, Running<R>)>,
+    thread: Arc<str>,
+    /// The last entry that was run.
+    done: u64,
     at: u64,
     ended: Option<String>,
     torn: Option<usize>,
@@ -143,13 +171,15 @@ impl Replay<Shipped> {
 impl<R: Rules> Replay<R> {
     /// With other rules: to see whether the recording would notice.
     pub fn with_rules(recorded: Recorded, rules: R) -> Replay<R> {
-        let at = recorded.header.at;
+        let (at, thread) = (recorded.header.at, recorded.header.thread.as_str().into());
         Replay {
             rules,
             recorded,
             file: 0,
             place: None,
             machines: Vec::new(),
+            thread,
+            done: 0,
             at,
             ended: None,
             torn: None,
@@ -159,6 +189,11 @@ impl<R: Rules> Replay<R> {
 
     pub fn header(&self) -> &Header {
         &self.recorded.header
+    }
+
+    /// The number of the last entry that was run.
+    pub fn done(&self) -> u64 {
+        self.done
     }
 
     /// Why the recording ended, if it says so.
@@ -233,9 +268,11 @@ impl<R: Rules> Replay<R> {
         let (Entry::Begin { after, .. } | Entry::Step { after, .. } | Entry::End { after, .. }) =
             &found;
         self.at += after;
-        let at = self.at;
-        let replayed =
-            |id, what, after| Some(Replayed { at, node, incarnation, entry, id, what, after });
+        self.done = entry;
+        let (at, thread) = (self.at, Arc::clone(&self.thread));
+        let replayed = |id, what, after| {
+            Some(Replayed { at, node, incarnation, thread, entry, id, what, after })
+        };
         match found {
             Entry::Begin { start, .. } => {
                 let id = start.id();

@@ -157,6 +157,11 @@ impl SegmentedLog {
         let _ = self.failure.set(error);
     }
 
+    /// Which epoch starts where.
+    pub fn epochs(&self) -> &EpochCache {
+        &self.epochs
+    }
+
     pub fn last_epoch(&self) -> Option<i32> {
         self.epochs.last()
     }

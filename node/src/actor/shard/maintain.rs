@@ -103,6 +103,9 @@ impl Shard {
     /// The orderly stop: everything to disk, so that the next start reads no logs. The machines are
     /// not asked any more.
     pub(super) fn shut_down(&mut self, done: oneshot::Sender<()>) {
+        if let Err(error) = self.recorder.end("the node has stopped") {
+            tracing::error!(%error, "the end of the trace is missing");
+        }
         let slots = std::mem::take(&mut self.slots);
         let disks = std::sync::Arc::clone(&self.disks);
         drop(tokio::task::spawn_blocking(move || {

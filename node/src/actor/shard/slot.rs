@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kraft_model::log::Log;
 use kraft_model::metadata::{Image, Partition};
+use kraft_model::replay::Track;
 use kraft_model::replica::{Readable, Replica};
 use kraft_model::{EpochEnd, ErrorCode, NodeId, Offset, Shipped};
 
@@ -16,6 +17,8 @@ use crate::storage::{LogConfig, PartitionLog, ReadPlan};
 /// broker: what only some partitions need at a time is kept beside them.
 pub(super) struct Slot {
     pub replica: Replica<Shipped>,
+    /// The replica in the trace, if there is one.
+    pub track: Option<Track>,
     pub log: PartitionLog,
     pub topic: Arc<str>,
     pub settings: Arc<Settings>,
