@@ -206,4 +206,5 @@ fn cutting_the_controller_links_of_a_healthy_leader_a_hundred_times_fences_nobod
         assert!(!log.contains("broker was fenced"), "controller {id} fenced a broker:\n{log}");
     }
     assert_nothing_lost(&load.finish(), &read_all("t", &brokers));
+    cluster.assert_traces_replay();
 }
