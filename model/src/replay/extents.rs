@@ -1,5 +1,7 @@
 //! Record batches without their records: what a machine reads of them, and a digest of the rest.
 
+use std::hash::Hasher;
+
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
@@ -26,13 +28,13 @@ impl Extents {
         (base, end, last_epoch): (Offset, Offset, i32),
         batches: impl Iterator<Item = (BatchHeader, u32)>,
     ) -> Extents {
-        let mut checksums = Vec::new();
+        let mut content = Digest::default();
         let batches = batches.map(|(header, checksum)| {
-            checksums.push(checksum);
+            content.write_u32(checksum);
             header
         });
         let batches = batches.collect();
-        Extents { base, end, last_epoch, batches, content: Digest::of(&checksums) }
+        Extents { base, end, last_epoch, batches, content: content.finish() }
     }
 
     /// A chunk of a snapshot's file; its extent counts bytes.

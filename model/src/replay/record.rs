@@ -16,8 +16,9 @@ use crate::raft::{Quorum, RaftLog};
 use crate::replica::{DataLog, Replica};
 use crate::{Rules, broker, metadata, raft, replica};
 
-/// A state with more in it than this is digested as a whole only now and then.
-const SMALL: usize = 256;
+/// A state with more producers, waiting requests, topics or partitions in it than this is digested as
+/// a whole only now and then: it would take longer than the step.
+const SMALL: usize = 64;
 
 /// How often a large state is digested as a whole: each so many steps of its machine.
 const THOROUGH: u32 = 64;
@@ -180,7 +181,7 @@ impl Seam<'_> {
         let outcome = match log.has_failed() {
             true => Outcome::LogFailed,
             false => {
-                let is_thorough = replica.producers().len() <= SMALL || self.track.is_due();
+                let is_thorough = replica.weight() <= SMALL || self.track.is_due();
                 let state =
                     digest_with(&log.mark(), |digest| replica.hash_state(is_thorough, digest));
                 done(answers, &fx[earlier..], state, is_thorough)

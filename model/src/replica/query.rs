@@ -6,6 +6,7 @@ use crate::metadata::Partition;
 use crate::{EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, Rules};
 
 use super::follower::{Asked, Follower};
+use super::leader::Leader;
 use super::machine::Role;
 use super::{DataLog, FetchPosition, Producers, Replica};
 
@@ -18,14 +19,26 @@ pub struct Readable {
 }
 
 impl<R: Rules> Replica<R> {
-    /// Everything but the rules, for the digest of a trace; of the producers only how many there
-    /// are, unless it is to be `thorough`.
+    /// Everything but the rules, for the digest of a trace; of producers and requests that wait
+    /// only how many there are, unless it is to be `thorough`.
     pub(crate) fn hash_state(&self, thorough: bool, hasher: &mut impl Hasher) {
         let Replica { rules: _, id, me, view, role, high_watermark, producers, followers } = self;
-        (id, me, view, role, high_watermark, producers.len(), followers).hash(hasher);
+        (id, me, view, high_watermark, followers).hash(hasher);
+        match role {
+            Role::Leader(Leader { epoch_start, proposal, waiting: _ }) if !thorough => {
+                (epoch_start, proposal).hash(hasher);
+            }
+            role => role.hash(hasher),
+        }
+        (producers.len(), self.waiting_requests()).hash(hasher);
         if thorough {
             producers.hash(hasher);
         }
+    }
+
+    /// About how much there is to digest.
+    pub(crate) fn weight(&self) -> usize {
+        self.producers.len() + self.waiting_requests()
     }
 
     pub fn is_leader(&self) -> bool {
