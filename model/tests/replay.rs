@@ -4,7 +4,10 @@
 
 use kraft_model::check::Mutated;
 use kraft_model::inline::{InlineVec, Nodes};
-use kraft_model::metadata::{HeartbeatReply, Partition};
+use kraft_model::metadata::{
+    self, BrokerRegistration, Controller, ControllerDefaults, Endpoint, HeartbeatReply, Partition,
+    SecurityProtocol,
+};
 use kraft_model::replay::{
     self, Header, Kind, MachineId, ReadError, Recorded, RecordedLog, Recording, Replay, RunError,
     Seam, Start, Track, What,
@@ -289,4 +292,75 @@ fn a_brokers_life_runs_again_too() {
     let recorded = Recorded::new(vec![bytes]).expect("a recording");
     assert_eq!(replay_all(recorded), None);
     assert_eq!(machine.state(), broker::State::Running);
+}
+
+/// A controller that leads, takes a registration, commits what it appended, resigns, and is given
+/// its own image as a snapshot.
+fn recorded_controller() -> (Vec<u8>, Controller) {
+    let mut bytes = Vec::new();
+    replay::begin_file(&mut bytes, &header(0, 0)).expect("a header");
+    let mut recording = Recording::default();
+    let (me, cluster) = (NodeId(1), kraft_model::ClusterId(7));
+    let defaults = ControllerDefaults::default();
+    let start = Start::Controller { me, cluster, defaults };
+    let mut track = recording.begin(1, start).expect("a start");
+    let mut controller = Controller::new(me, cluster, defaults);
+    let mut step = |controller: &mut Controller, event| {
+        let mut fx = Vec::new();
+        let seam = Seam { recording: &mut recording, track: &mut track, at: 2 };
+        seam.controller(controller, event, &mut fx);
+        fx
+    };
+    let registration = BrokerRegistration {
+        cluster,
+        broker: NodeId(4),
+        incarnation: kraft_model::Incarnation(9),
+        endpoints: vec![Endpoint {
+            listener: "PLAINTEXT".to_owned(),
+            host: "localhost".to_owned(),
+            port: 9092,
+            protocol: SecurityProtocol::Plaintext,
+        }],
+        features: vec![("metadata.version".to_owned(), 1, metadata::METADATA_VERSION)],
+        rack: Some("a".to_owned()),
+        directories: vec![kraft_model::DirectoryId(3)],
+        previous_epoch: BrokerEpoch::NONE,
+        damaged: false,
+    };
+    let request = metadata::Request::RegisterBroker(registration);
+    let led = metadata::Event::Lead { epoch: kraft_model::Epoch(1), next: Offset(1) };
+    let asked = metadata::Event::Request { id: 1, request, entropy: 5 };
+    for event in [led, asked] {
+        for effect in step(&mut controller, event) {
+            if let metadata::Effect::Append { base, records } = effect {
+                let end = base.plus(records.len() as i64);
+                step(&mut controller, metadata::Event::Committed { base, records, end });
+            }
+        }
+    }
+    step(&mut controller, metadata::Event::LostLeadership);
+    let image = controller.committed().clone();
+    assert!(image.broker(NodeId(4)).is_some(), "the broker is registered");
+    step(&mut controller, metadata::Event::Loaded(image.into()));
+    bytes.extend_from_slice(recording.bytes());
+    (bytes, controller)
+}
+
+#[test]
+fn a_controller_runs_again_to_the_same_image_from_records_and_from_a_snapshot() {
+    let (bytes, controller) = recorded_controller();
+    let mut replay = replay(&[bytes]);
+    let mut steps = 0;
+    for replayed in &mut replay {
+        if let What::Stepped { divergence, .. } = replayed.expect("undamaged").what {
+            assert_eq!(divergence, None);
+            steps += 1;
+        }
+    }
+    assert!(steps >= 6, "{steps} steps");
+    let Some(replay::Machine::Controller { machine }) = replay.machine(MachineId::Controller)
+    else {
+        panic!("a controller is replayed as one");
+    };
+    assert_eq!(*machine, controller);
 }
