@@ -24,7 +24,7 @@ impl Recorded {
     /// # Errors
     /// As for [`Recorded::new`], with the name of the file or recording.
     pub fn gather(files: Vec<(String, Vec<u8>)>) -> Result<Vec<Recorded>, (String, RunError)> {
-        let mut runs: BTreeMap<(Incarnation, String), Vec<(u32, Vec<u8>)>> = BTreeMap::new();
+        let mut runs: BTreeMap<(Incarnation, String), Vec<Numbered>> = BTreeMap::new();
         for (name, bytes) in files {
             let header = TraceFile::open(&bytes).map_err(|error| (name, error.into()))?.header;
             let run = runs.entry((header.incarnation, header.thread)).or_default();
@@ -60,6 +60,9 @@ impl Recorded {
         Ok(Recorded { header, files: files.into() })
     }
 }
+
+/// A file with its number in its recording.
+type Numbered = (u32, Vec<u8>);
 
 /// Why a recording cannot be run again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
