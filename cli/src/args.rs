@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     bench, brokers, check, configs, consume, control, down, log_dump, logs, produce, quorum,
-    status, storage, topics, up,
+    status, storage, topics, trace, up,
 };
 use crate::node::{self, NodeArgs};
 use crate::report::Failure;
@@ -41,6 +41,7 @@ enum Command {
     Consume(consume::ConsumeArgs),
     Log(log_dump::LogArgs),
     Check(check::CheckArgs),
+    Trace(trace::TraceArgs),
     Bench(bench::BenchArgs),
 }
 
@@ -66,6 +67,7 @@ impl Cli {
             Command::Consume(args) => consume::run(args),
             Command::Log(args) => log_dump::run(args),
             Command::Check(args) => check::run(args),
+            Command::Trace(args) => trace::run(args),
             Command::Bench(args) => bench::run(args),
         }
     }
@@ -107,6 +109,10 @@ mod tests {
             "log dump f --records",
             "check --list",
             "check quorum --mutate all",
+            "trace replay d f --until 5 --output json",
+            "trace replay d --at 7 --show effects",
+            "trace replay d --step",
+            "trace show d --machine 4/orders-0 --from 5 --effects",
             "bench produce t --records 1000 --size 100",
             "bench latency t --rate 1000 --seconds 5",
         ];
@@ -121,6 +127,9 @@ mod tests {
         let forms = [
             "up --combined 3 --brokers 2",
             "consume t --offset 5",
+            "trace replay",
+            "trace replay d --show event",
+            "trace show d --machine orders-0",
             "consume t --offset 5 --partition 0 --from-beginning",
             "produce t --acks maybe",
             "topics list --bootstrap-server nonsense",

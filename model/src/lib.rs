@@ -14,6 +14,7 @@
 //! * [`metadata`]: records, the image that they fold into, and the controller's decisions.
 //! * [`broker`]: the life of a broker as the broker sees it: register, heartbeat, shut down.
 //! * [`replica`]: one partition on one broker: leader, follower, ISR, high watermark, producers.
+//! * [`replay`]: what a node's machines did, recorded and run again.
 //! * [`invariant`]: what must always hold, as named functions that every judge calls.
 //!
 //! Rules are cited by name (`Q7`, `P3`, `L2` ...); ARCHITECTURE.md lists them with their sources.
@@ -21,6 +22,7 @@
 pub mod broker;
 #[cfg(feature = "check")]
 pub mod check;
+pub mod epochs;
 pub mod error;
 pub mod ids;
 pub mod inline;
@@ -29,6 +31,7 @@ pub mod limits;
 pub mod log;
 pub mod metadata;
 pub mod raft;
+pub mod replay;
 pub mod replica;
 pub mod rules;
 

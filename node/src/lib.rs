@@ -2,7 +2,8 @@
 //! `kraft-model`. Nothing here decides protocol: it gathers events, steps a machine, runs effects.
 //!
 //! Read on: `supervisor` (who owns what), `actor` (the shells of the machines), `peer` (CBOR
-//! between nodes), `kafka` (the client listener), `storage` (segments and recovery).
+//! between nodes), `kafka` (the client listener), `storage` (segments and recovery), `trace` (what
+//! the machines did, recorded).
 
 pub mod actor;
 pub mod config;
@@ -12,3 +13,4 @@ pub mod metrics;
 pub mod peer;
 pub mod storage;
 pub mod supervisor;
+pub mod trace;

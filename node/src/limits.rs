@@ -87,6 +87,9 @@ pub const ALTER_PARTITION_BACKOFF: Duration = Duration::from_millis(100);
 /// the memory that others need.
 pub const LINK_QUEUE_BYTES: usize = 2 * PEER_FRAME;
 
+/// Bytes of a trace that gather within a turn before they are written: some thousand entries.
+pub const TRACE_BUFFER: usize = 256 * 1024;
+
 /// Connections in their handshake at once: nothing is known of them yet, so they are few.
 pub const HANDSHAKES: usize = 256;
 

@@ -49,6 +49,9 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// The folder of a cluster's traces.
+const TRACES: &str = "traces";
+
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -61,11 +64,19 @@ pub struct Layout {
     pub spares: Option<i32>,
     /// Settings for every node.
     pub settings: Vec<(String, String)>,
+    pub is_traced: bool,
 }
 
 impl Layout {
     pub fn split(controllers: i32, brokers: i32) -> Layout {
-        Layout { controllers, brokers, combined: 0, spares: None, settings: Vec::new() }
+        Layout {
+            controllers,
+            brokers,
+            combined: 0,
+            spares: None,
+            settings: Vec::new(),
+            is_traced: false,
+        }
     }
 
     pub fn combined(nodes: i32) -> Layout {
@@ -75,6 +86,13 @@ impl Layout {
     /// A dynamic quorum, with controllers that can join it.
     pub fn dynamic(controllers: i32, brokers: i32, spares: i32) -> Layout {
         Layout { spares: Some(spares), ..Layout::split(controllers, brokers) }
+    }
+
+    /// Every node records what its machines do; see [`Cluster::assert_traces_replay`].
+    #[must_use]
+    pub fn traced(mut self) -> Layout {
+        self.is_traced = true;
+        self
     }
 
     #[must_use]
@@ -176,8 +194,13 @@ impl Cluster {
         let first =
             |node: &&Node| format!("{}@{}:{}", node.id, node.controller_address(), random_uuid());
         let first = layout.spares.map(|_| join(voters.iter().map(first).collect()));
+        let mut settings = layout.settings.clone();
+        if layout.is_traced {
+            let traces = dir.path().join(TRACES).display().to_string();
+            settings.push(("trace.dir".to_owned(), traces));
+        }
         for node in nodes.values() {
-            node.write_config(&quorum, &layout.settings);
+            node.write_config(&quorum, &settings);
             match &first {
                 Some(_) if layout.is_spare(node.id) => {
                     node.format(&cluster_id, &["--no-initial-controllers"]);
@@ -239,6 +262,22 @@ impl Cluster {
                 (listed.len() >= running.len()).then_some(())
             });
         }
+    }
+
+    /// Where the nodes of a traced cluster record.
+    pub fn traces(&self) -> PathBuf {
+        self.dir.path().join(TRACES)
+    }
+
+    /// What all machines of all nodes did, run again through the same functions, comes to the same.
+    /// Hands over what `kraft trace replay` reports.
+    pub fn assert_traces_replay(&self) -> serde_json::Value {
+        let replay = ["trace", "replay", TRACES, "--output", "json"];
+        let output = self.kraft(&replay).output().expect("kraft runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "a trace does not replay: {text}\n{error}");
+        serde_json::from_str(&text).expect("a report")
     }
 
     /// No process that should run has ended.

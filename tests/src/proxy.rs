@@ -19,6 +19,8 @@ pub struct Proxy {
 struct Shared {
     target: SocketAddr,
     closing: AtomicBool,
+    /// New connections are closed as well.
+    is_broken: AtomicBool,
     accepted: AtomicUsize,
     /// Both ends of everything that was forwarded since the last cut.
     open: Mutex<Vec<TcpStream>>,
@@ -32,6 +34,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             target,
             closing: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
             open: Mutex::new(Vec::new()),
         });
@@ -58,6 +61,19 @@ impl Proxy {
             // The end may be gone already.
             let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+}
+
+impl Proxy {
+    /// Ends every open connection, and each new one as soon as it is made, until [`Proxy::mend`]:
+    /// no evidence that the process behind is gone.
+    pub fn break_off(&self) {
+        self.shared.is_broken.store(true, Ordering::SeqCst);
+        self.cut();
+    }
+
+    pub fn mend(&self) {
+        self.shared.is_broken.store(false, Ordering::SeqCst);
     }
 }
 
@@ -90,6 +106,9 @@ fn forward(inbound: &TcpStream, shared: &Shared) -> io::Result<()> {
     inbound.set_nodelay(true)?;
     outbound.set_nodelay(true)?;
     let mut open = shared.open.lock().expect("no panic elsewhere");
+    if shared.is_broken.load(Ordering::SeqCst) {
+        return Ok(());
+    }
     for (from, to) in [(inbound, &outbound), (&outbound, inbound)] {
         let (from, to) = (from.try_clone()?, to.try_clone()?);
         open.push(from.try_clone()?);

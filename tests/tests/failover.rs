@@ -12,7 +12,7 @@ use kraft_tests::{Cluster, Layout, Proxy, eventually, wire};
 use proto_kafka::messages::ProduceRequest;
 
 fn with_topic(layout: &Layout) -> (Cluster, Vec<SocketAddr>) {
-    let cluster = Cluster::start(layout);
+    let cluster = Cluster::start(&layout.clone().traced());
     let brokers: Vec<SocketAddr> =
         cluster.brokers().iter().map(|id| cluster.node(*id).address()).collect();
     let code = wire::create_topic(brokers[0], "t", 1, 3, &[("min.insync.replicas", "2")]);
@@ -62,6 +62,7 @@ fn killing_the_leader_under_load_loses_nothing_and_the_isr_grows_back() {
     }
     let acked = load.finish();
     assert_nothing_lost(&acked, &read_all("t", &brokers));
+    cluster.assert_traces_replay();
 }
 
 #[test]
@@ -78,6 +79,7 @@ fn killing_a_follower_under_load_loses_nothing() {
     wait_for_isr(&brokers, 3);
     let acked = load.finish();
     assert_nothing_lost(&acked, &read_all("t", &brokers));
+    cluster.assert_traces_replay();
 }
 
 #[test]
@@ -94,6 +96,7 @@ fn a_leader_that_is_told_to_stop_hands_over_and_exits_cleanly() {
     wait_for_isr(&brokers, 3);
     let acked = load.finish();
     assert_nothing_lost(&acked, &read_all("t", &brokers));
+    cluster.assert_traces_replay();
 }
 
 #[test]
@@ -109,6 +112,7 @@ fn killing_a_combined_node_that_leads_both_loses_nothing() {
     wait_for_isr(&brokers, 3);
     let acked = load.finish();
     assert_nothing_lost(&acked, &read_all("t", &brokers));
+    cluster.assert_traces_replay();
 }
 
 #[test]
@@ -145,6 +149,7 @@ fn a_paused_leader_is_fenced_and_acknowledges_nothing_that_the_new_one_lacks() {
         acked.push(Acked { value, offset, at: Instant::now() });
     }
     assert_nothing_lost(&acked, &read_all("t", &brokers));
+    cluster.assert_traces_replay();
 }
 
 /// One proxy in front of each controller, for one broker alone.
@@ -165,7 +170,7 @@ fn put_proxies_before_controllers(cluster: &Cluster, broker: i32) -> Vec<Proxy> 
 
 #[test]
 fn cutting_the_controller_links_of_a_healthy_leader_a_hundred_times_fences_nobody() {
-    let mut cluster = Cluster::format(&Layout::split(3, 3));
+    let mut cluster = Cluster::format(&Layout::split(3, 3).traced());
     let ids: Vec<i32> = cluster.nodes().map(|node| node.id).collect();
     let proxies: BTreeMap<i32, Vec<Proxy>> = cluster
         .brokers()
@@ -201,4 +206,5 @@ fn cutting_the_controller_links_of_a_healthy_leader_a_hundred_times_fences_nobod
         assert!(!log.contains("broker was fenced"), "controller {id} fenced a broker:\n{log}");
     }
     assert_nothing_lost(&load.finish(), &read_all("t", &brokers));
+    cluster.assert_traces_replay();
 }

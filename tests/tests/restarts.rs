@@ -29,7 +29,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> Stage {
-        let cluster = Cluster::start(&Layout::split(3, 3));
+        let cluster = Cluster::start(&Layout::split(3, 3).traced());
         let brokers: Vec<SocketAddr> =
             cluster.brokers().iter().map(|id| cluster.node(*id).address()).collect();
         let code = wire::create_topic(brokers[0], "t", 1, 3, &[("min.insync.replicas", "2")]);
@@ -94,6 +94,7 @@ impl Stage {
         let Stage { load, brokers, topics, cluster } = self;
         load.wait_for_more(100);
         let acked = load.finish();
+        cluster.assert_traces_replay();
         assert_nothing_lost(&acked, &read_all("t", &brokers));
         let running: Vec<SocketAddr> = cluster
             .brokers()

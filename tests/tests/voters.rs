@@ -111,7 +111,7 @@ fn brokers(cluster: &Cluster) -> Vec<SocketAddr> {
 
 #[test]
 fn a_quorum_grows_to_five_and_shrinks_to_three_others_under_load() {
-    let mut cluster = Cluster::start(&Layout::dynamic(3, 3, 2));
+    let mut cluster = Cluster::start(&Layout::dynamic(3, 3, 2).traced());
     let brokers = brokers(&cluster);
     let code = wire::create_topic(brokers[0], "t", 1, 3, &[("min.insync.replicas", "2")]);
     assert_eq!(code.expect("an answer"), 0);
@@ -167,6 +167,7 @@ fn a_quorum_grows_to_five_and_shrinks_to_three_others_under_load() {
         });
     }
     assert_nothing_lost(&acked, &read_all("t", &brokers));
+    cluster.assert_traces_replay();
 }
 
 #[test]
@@ -213,7 +214,7 @@ fn a_voter_on_a_new_disk_cannot_vote_until_it_is_removed_and_added() {
 
 #[test]
 fn a_standalone_controller_grows_to_three() {
-    let mut cluster = Cluster::start(&Layout::dynamic(1, 1, 2));
+    let mut cluster = Cluster::start(&Layout::dynamic(1, 1, 2).traced());
     let broker = quorum(&cluster, &["add-voter", "2", "--endpoint", "127.0.0.1:1"]);
     let refusal = broker.expect_err("a broker could be elected and could not act");
     assert!(refusal.contains("no controller"), "{refusal}");
@@ -228,6 +229,7 @@ fn a_standalone_controller_grows_to_three() {
     eventually("the two that joined go on", || {
         wire::create_topic(broker, "t", 1, 1, &[]).ok().filter(|code| *code == 0)
     });
+    cluster.assert_traces_replay();
 }
 
 #[test]

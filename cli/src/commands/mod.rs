@@ -15,6 +15,7 @@ pub mod quorum;
 pub mod status;
 pub mod storage;
 pub mod topics;
+pub mod trace;
 pub mod up;
 pub mod voters;
 

@@ -1,9 +1,11 @@
 //! The border of the broker machine.
 
+use serde::{Deserialize, Serialize};
+
 use crate::metadata::{BrokerHeartbeat, HeartbeatReply};
 use crate::{BrokerEpoch, ErrorCode, NodeId, Offset};
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// The process runs, storage is recovered, listeners are bound.
     Started,
@@ -47,7 +49,7 @@ pub enum Effect {
 
 pub type Effects = Vec<Effect>;
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Timer {
     /// `broker.heartbeat.interval.ms`, or at once where the machine asks again early.
     Heartbeat { soon: bool },

@@ -1,5 +1,7 @@
 //! The border of the controller machine.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Epoch, Incarnation, NodeId, Offset};
 
 use super::{Record, Request, Response, ShrinkReason};
@@ -8,7 +10,7 @@ use super::{Record, Request, Response, ShrinkReason};
 pub type RequestId = u64;
 
 /// Something that happened to this node's controller, active or standing by.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// The quorum committed these records; `base` is the first one's offset. On every node, active
     /// or not. Offsets that no record of the metadata takes (control records) are skipped with an
@@ -86,7 +88,7 @@ pub enum Effect {
 pub type Effects = Vec<Effect>;
 
 /// The controller's timers; lengths are the shell's.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Timer {
     /// `broker.session.timeout.ms` since the broker's last heartbeat (B3).
     Session(NodeId),

@@ -1,5 +1,8 @@
 //! K4: an image as records, which replay to an equal image.
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::{BrokerEpoch, NodeId, Offset, TopicPartition};
 
 use super::record::{ConfigRecord, PartitionRecord, Record, RegisterBroker};
@@ -78,4 +81,18 @@ fn config(kind: ResourceKind, resource: &str, name: &str, value: &str) -> Record
         name: name.to_owned(),
         value: Some(value.to_owned()),
     })
+}
+
+/// An image travels as its snapshot does: its end and its records.
+impl Serialize for Image {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.end, self.records()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Image {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (end, records) = <(Offset, Vec<Record>)>::deserialize(deserializer)?;
+        Image::load(end, &records).map_err(D::Error::custom)
+    }
 }

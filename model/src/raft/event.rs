@@ -7,7 +7,7 @@ use super::{VoterChange, VoterChangeError};
 use crate::{Epoch, NodeId, Offset, ReplicaKey};
 
 /// Something that happened. `B` is the log's batch.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Event<B> {
     /// The process runs; first event, once.
     Started,
@@ -40,6 +40,29 @@ pub enum Event<B> {
     ChangeVoters { id: u64, change: VoterChange },
     /// An orderly stop is wanted: a leader resigns and tells its followers (Q10).
     Resign,
+}
+
+impl<B> Event<B> {
+    /// The same event with `f` of each batch in place of the batch.
+    pub fn map<C>(&self, f: &mut impl FnMut(&B) -> C) -> Event<C> {
+        match self {
+            Event::Started => Event::Started,
+            Event::Timeout(timer) => Event::Timeout(*timer),
+            Event::Received { from, message } => {
+                Event::Received { from: *from, message: message.map(f) }
+            }
+            Event::HoldExpired { from, fetch } => Event::HoldExpired { from: *from, fetch: *fetch },
+            Event::Flushed(end) => Event::Flushed(*end),
+            Event::Connected(node) => Event::Connected(*node),
+            Event::Disconnected(node) => Event::Disconnected(*node),
+            Event::PeerGone(node) => Event::PeerGone(*node),
+            Event::Propose(batch) => Event::Propose(f(batch)),
+            Event::SnapshotWritten(snapshot) => Event::SnapshotWritten(*snapshot),
+            Event::SnapshotInstalled(snapshot) => Event::SnapshotInstalled(*snapshot),
+            Event::ChangeVoters { id, change } => Event::ChangeVoters { id: *id, change: *change },
+            Event::Resign => Event::Resign,
+        }
+    }
 }
 
 /// Something to be done. Effects of one step are carried out in order.
@@ -104,6 +127,38 @@ pub enum Effect<B> {
     },
     /// A promise is broken (e.g. a truncation below the high watermark). The process must stop.
     Violation(&'static str),
+}
+
+impl<B> Effect<B> {
+    /// The same effect with `f` of each batch in place of the batch.
+    pub fn map<C>(&self, f: &mut impl FnMut(&B) -> C) -> Effect<C> {
+        match self {
+            Effect::Store(state) => Effect::Store(*state),
+            Effect::Send { to, message, gate } => {
+                Effect::Send { to: *to, message: message.map(f), gate: *gate }
+            }
+            Effect::Flush => Effect::Flush,
+            Effect::Hold { from, fetch } => Effect::Hold { from: *from, fetch: *fetch },
+            Effect::News => Effect::News,
+            Effect::SetTimer(timer) => Effect::SetTimer(*timer),
+            Effect::CancelTimer(timer) => Effect::CancelTimer(*timer),
+            Effect::LeaderKnown { leader, epoch } => {
+                Effect::LeaderKnown { leader: *leader, epoch: *epoch }
+            }
+            Effect::Lead { epoch, start } => Effect::Lead { epoch: *epoch, start: *start },
+            Effect::LostLeadership { epoch } => Effect::LostLeadership { epoch: *epoch },
+            Effect::Committed(end) => Effect::Committed(*end),
+            Effect::VotersKnown => Effect::VotersKnown,
+            Effect::VotersAnswered { id, result } => {
+                Effect::VotersAnswered { id: *id, result: *result }
+            }
+            Effect::StoreSnapshotChunk { snapshot, position, bytes, last } => {
+                let (snapshot, position, last) = (*snapshot, *position, *last);
+                Effect::StoreSnapshotChunk { snapshot, position, bytes: f(bytes), last }
+            }
+            Effect::Violation(promise) => Effect::Violation(promise),
+        }
+    }
 }
 
 /// The effects of a step, in order. Owned by the shell and reused.

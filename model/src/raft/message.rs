@@ -25,6 +25,50 @@ pub enum Message<B> {
     FetchSnapshotResponse(FetchSnapshotResponse<B>),
 }
 
+impl<B> Message<B> {
+    /// The same message with `f` of each batch in place of the batch.
+    pub fn map<C>(&self, f: &mut impl FnMut(&B) -> C) -> Message<C> {
+        match self {
+            Message::Vote(vote) => Message::Vote(*vote),
+            Message::VoteResponse(answer) => Message::VoteResponse(*answer),
+            Message::BeginQuorumEpoch(begin) => Message::BeginQuorumEpoch(*begin),
+            Message::BeginQuorumEpochResponse { epoch, leader } => {
+                Message::BeginQuorumEpochResponse { epoch: *epoch, leader: *leader }
+            }
+            Message::EndQuorumEpoch(end) => Message::EndQuorumEpoch(*end),
+            Message::Fetch(fetch) => Message::Fetch(*fetch),
+            Message::FetchSnapshot(fetch) => Message::FetchSnapshot(*fetch),
+            Message::FetchResponse(answer) => {
+                let FetchResponse { epoch, leader, offset, last_epoch, .. } = *answer;
+                let outcome = answer.outcome.map(f);
+                Message::FetchResponse(FetchResponse { epoch, leader, offset, last_epoch, outcome })
+            }
+            Message::FetchSnapshotResponse(answer) => {
+                let FetchSnapshotResponse { epoch, leader, snapshot, position, .. } = *answer;
+                let chunk = answer.chunk.as_ref().map(|(bytes, last)| (f(bytes), *last));
+                let chunk = chunk.map_err(|error| *error);
+                let answer = FetchSnapshotResponse { epoch, leader, snapshot, position, chunk };
+                Message::FetchSnapshotResponse(answer)
+            }
+        }
+    }
+}
+
+impl<B> FetchOutcome<B> {
+    /// As [`Message::map`].
+    pub fn map<C>(&self, f: &mut impl FnMut(&B) -> C) -> FetchOutcome<C> {
+        match self {
+            FetchOutcome::Records { batch, high_watermark } => FetchOutcome::Records {
+                batch: batch.as_ref().map(f),
+                high_watermark: *high_watermark,
+            },
+            FetchOutcome::Diverging(end) => FetchOutcome::Diverging(*end),
+            FetchOutcome::Snapshot(snapshot) => FetchOutcome::Snapshot(*snapshot),
+            FetchOutcome::Refused(error) => FetchOutcome::Refused(*error),
+        }
+    }
+}
+
 /// A request for a vote, or with `pre_vote` the question whether one would be granted (Q3, Q4).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Vote {

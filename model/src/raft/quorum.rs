@@ -1,5 +1,7 @@
 //! The machine: its state, how it restarts, and which file handles which event.
 
+use std::hash::{Hash, Hasher};
+
 use super::role::{Contact, Follower, Leader, Pull, Role};
 use super::snapshot::is_covered;
 use super::voters::{VoterSet, Voters, position, same_voter};
@@ -102,6 +104,11 @@ impl<R: Rules> Quorum<R> {
         }
         quorum.restart(stored, Epoch(log.last_epoch()));
         quorum
+    }
+
+    /// Everything but the rules, for the digest of a trace.
+    pub(crate) fn hash_state(&self, hasher: &mut impl Hasher) {
+        (self.me, self.configured, self.standing()).hash(hasher);
     }
 
     /// Q2: what the node was decides what it may be now.
@@ -269,6 +276,15 @@ impl<R: Rules> Quorum<R> {
     /// Whom this node voted for in its epoch.
     pub fn vote(&self) -> Option<ReplicaKey> {
         self.vote
+    }
+
+    /// Who has granted this node's (pre-)vote in the election that it stands in.
+    pub fn votes(&self) -> InlineVec<NodeId, MAX_VOTERS> {
+        let (Role::Prospective { tally, .. } | Role::Candidate { tally }) = self.role else {
+            return InlineVec::new();
+        };
+        let granted = (0..self.voters.len()).filter(|&at| tally.granted.contains(at));
+        granted.map(|at| self.voters[at].id).collect()
     }
 
     /// Whether this node follows a leader that has answered it, and so refuses pre-votes (Q4).

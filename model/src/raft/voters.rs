@@ -2,6 +2,8 @@
 
 use std::ops::BitOr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::inline::InlineVec;
 use crate::limits::MAX_VOTERS;
 use crate::{NodeId, Offset, ReplicaKey};
@@ -10,7 +12,7 @@ use crate::{NodeId, Offset, ReplicaKey};
 pub type Voters = InlineVec<ReplicaKey, MAX_VOTERS>;
 
 /// A Voters record of the log (Q12).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct VotersRecord {
     /// Where it stands in the log. [`VotersRecord::BOOTSTRAP`] for the set that a quorum was
     /// formatted with; below the log's start for one that a snapshot holds.

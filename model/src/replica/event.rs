@@ -1,5 +1,7 @@
 //! The border of the replica machine.
 
+use serde::{Deserialize, Serialize};
+
 use crate::inline::InlineVec;
 use crate::limits::MAX_REPLICAS;
 use crate::metadata::{AlterPartitionResult, AlteredPartition, Partition};
@@ -11,7 +13,7 @@ use super::message::{Fetch, FetchOutcome, FetchPosition, Fetched};
 pub type RequestId = u64;
 
 /// Something that happened to a partition's replica. `B` is the log's batch.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Event<B> {
     /// The metadata that this broker has replayed, whenever something in it changed. Only from an
     /// image that holds the broker's present registration: an older one may name it leader of an
@@ -52,6 +54,45 @@ pub enum Event<B> {
     Flushed(Offset),
     /// Retention or DeleteRecords moved the log's start.
     StartMoved(Offset),
+    /// Idle producers may be forgotten: those that wrote last before this time, in milliseconds
+    /// since the Unix epoch (`producer.id.expiration.ms`).
+    ProducersExpired(i64),
+    /// The topic is deleted, or the partition is no longer this broker's: ends whatever the replica
+    /// does. The log is the shell's to remove.
+    Retired,
+}
+
+impl<B> Event<B> {
+    /// The same event with `f` of each batch in place of the batch.
+    pub fn map<C>(&self, f: &mut impl FnMut(&B) -> C) -> Event<C> {
+        match self {
+            Event::View(view) => Event::View(view.clone()),
+            Event::Append { request, batch, acks } => {
+                Event::Append { request: *request, batch: f(batch), acks: *acks }
+            }
+            Event::RequestExpired(request) => Event::RequestExpired(*request),
+            Event::Fetch(fetch) => Event::Fetch(*fetch),
+            Event::Fetched { leader, answer } => {
+                let Fetched { position, outcome } = answer;
+                let answer = Fetched { position: *position, outcome: outcome.map(f) };
+                Event::Fetched { leader: *leader, answer }
+            }
+            Event::FetchFailed { leader, position } => {
+                Event::FetchFailed { leader: *leader, position: *position }
+            }
+            Event::Altered { leader_epoch, partition_epoch, answer } => Event::Altered {
+                leader_epoch: *leader_epoch,
+                partition_epoch: *partition_epoch,
+                answer: *answer,
+            },
+            Event::Silent(follower) => Event::Silent(*follower),
+            Event::Timeout(timer) => Event::Timeout(*timer),
+            Event::Flushed(end) => Event::Flushed(*end),
+            Event::StartMoved(start) => Event::StartMoved(*start),
+            Event::ProducersExpired(before) => Event::ProducersExpired(*before),
+            Event::Retired => Event::Retired,
+        }
+    }
 }
 
 /// Something to be done, in order.
@@ -103,7 +144,7 @@ pub enum Effect {
 pub type Effects = Vec<Effect>;
 
 /// How far a batch must be before its producer hears of it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Acks {
     /// Not at all.
     None,
@@ -123,7 +164,7 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Timer {
     /// `replica.lag.time.max.ms` since this follower was last caught up. Armed only while it is
     /// behind, so that idle partitions cost nothing.
@@ -135,7 +176,7 @@ pub enum Timer {
 }
 
 /// What a replica knows of the metadata: its partition and the brokers that hold it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct View {
     pub partition: Partition,
     /// `min.insync.replicas` as configured; what is in force comes from

@@ -27,11 +27,16 @@ pub(super) enum Proposal {
 impl Proposal {
     /// Whether `node` may be in the ISR by it.
     pub fn may_contain(&self, node: NodeId) -> bool {
+        self.asked().is_some_and(|asked| asked.isr.contains(&node))
+    }
+
+    /// What was asked for and may be in force.
+    pub fn asked(&self) -> Option<&AlteredPartition> {
         match self {
             Proposal::Sent(asked) | Proposal::Unanswered(asked) | Proposal::Outdated(asked) => {
-                asked.isr.contains(&node)
+                Some(asked)
             }
-            Proposal::None | Proposal::RolledBack => false,
+            Proposal::None | Proposal::RolledBack => None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The data log as a replica sees it: [`Log`] plus what only a partition needs.
 
+use serde::{Deserialize, Serialize};
+
 use crate::log::{Extent, Log};
 use crate::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
@@ -35,7 +37,7 @@ pub trait DataLog: Log<Batch: Extent> {
 }
 
 /// What a machine reads of a record batch.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct BatchHeader {
     pub base: Offset,
     /// Exclusive: the last record's offset + 1.
@@ -46,7 +48,7 @@ pub struct BatchHeader {
 }
 
 /// The idempotent part of a batch header (I1 to I4).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ProducerBatch {
     pub id: ProducerId,
     pub epoch: ProducerEpoch,

@@ -95,6 +95,11 @@ impl<R: Rules> Replica<R> {
             Event::Timeout(Timer::AlterRetry) => self.on_alter_retry(log, fx),
             Event::Timeout(Timer::FetchRetry) => self.on_fetch_retry(log, fx),
             Event::Flushed(_) => self.on_flushed(log, fx),
+            Event::ProducersExpired(before) => self.producers.expire(before),
+            Event::Retired => {
+                self.rest(fx);
+                fx.push(Effect::News);
+            }
             Event::StartMoved(start) => {
                 self.high_watermark = self.high_watermark.max(start);
                 fx.push(Effect::News);
@@ -103,12 +108,6 @@ impl<R: Rules> Replica<R> {
         if self.mark(log) != before {
             fx.push(Effect::News);
         }
-    }
-
-    /// The topic is deleted: ends whatever the replica does. The log is the shell's to remove.
-    pub fn retire(&mut self, fx: &mut Effects) {
-        self.rest(fx);
-        fx.push(Effect::News);
     }
 
     fn mark<L: DataLog>(&self, log: &L) -> Mark {

@@ -46,3 +46,21 @@ pub enum FetchOutcome<B> {
     /// NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, ...
     Refused(ErrorCode),
 }
+
+impl<B> FetchOutcome<B> {
+    /// The same outcome with `f` of the records in their place.
+    pub fn map<C>(&self, f: &mut impl FnMut(&B) -> C) -> FetchOutcome<C> {
+        match self {
+            FetchOutcome::Records { records, high_watermark, log_start } => FetchOutcome::Records {
+                records: f(records),
+                high_watermark: *high_watermark,
+                log_start: *log_start,
+            },
+            FetchOutcome::Diverging(end) => FetchOutcome::Diverging(*end),
+            FetchOutcome::OutOfRange { log_start, end } => {
+                FetchOutcome::OutOfRange { log_start: *log_start, end: *end }
+            }
+            FetchOutcome::Refused(error) => FetchOutcome::Refused(*error),
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::inline::InlineVec;
 use crate::limits::{MAX_PRODUCERS, PRODUCER_BATCHES};
 use crate::{ErrorCode, Guard, Offset, ProducerEpoch, ProducerId, Rules};
@@ -9,13 +11,13 @@ use crate::{ErrorCode, Guard, Offset, ProducerEpoch, ProducerId, Rules};
 use super::{BatchHeader, ProducerBatch};
 
 /// The producers that wrote to one partition, by id.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Producers {
     by_id: BTreeMap<ProducerId, ProducerEntry>,
 }
 
 /// One producer: its epoch and its last batches. What a producer snapshot file holds.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ProducerEntry {
     pub id: ProducerId,
     pub epoch: ProducerEpoch,
@@ -26,7 +28,7 @@ pub struct ProducerEntry {
 }
 
 /// Where a batch of a producer is in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct ProducedBatch {
     pub first_sequence: i32,
     pub last_sequence: i32,

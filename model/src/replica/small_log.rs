@@ -3,8 +3,11 @@
 
 use std::hash::{Hash, Hasher};
 
+use crate::epochs::EpochCache;
 use crate::inline::InlineVec;
 use crate::log::{Extent, Log};
+use crate::raft::SnapshotId;
+use crate::replay::{Extents, RecordedLog};
 use crate::{EpochEnd, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 use super::{BatchHeader, DataLog, ProducerBatch};
@@ -165,6 +168,34 @@ impl DataLog for SmallLog {
     fn advance_start(&mut self, start: Offset) {
         let rest = self.read(start).records;
         *self = SmallLog { start: start.0 as u8, records: rest, ..*self };
+    }
+}
+
+impl RecordedLog for SmallLog {
+    fn extents(batch: &SmallBatch) -> Extents {
+        let values = SmallLog::headers(batch).zip(&batch.records);
+        let extent = (batch.base(), batch.end(), batch.last_epoch());
+        Extents::of_batches(extent, values.map(|(header, record)| (header, record.value.into())))
+    }
+
+    fn chunk(bytes: &SmallBatch) -> Extents {
+        SmallLog::extents(bytes)
+    }
+
+    fn epochs(&self) -> EpochCache {
+        let mut epochs = EpochCache::default();
+        for header in self.headers_from(self.start()) {
+            epochs.note(header.epoch.0, header.base);
+        }
+        epochs
+    }
+
+    fn latest_snapshot(&self) -> Option<SnapshotId> {
+        None
+    }
+
+    fn has_failed(&self) -> bool {
+        false
     }
 }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message};
 use kraft_model::broker::{Broker, Effect, Effects, Event, Timer};
 use kraft_model::metadata::{BrokerRegistration, Request, Response};
+use kraft_model::replay::{Start, Track};
 use kraft_model::{BrokerEpoch, NodeId, Offset};
 use tracing::{error, info, warn};
 
 use super::Timers;
 use super::controller_client::ControllerClient;
 use crate::config::NodeConfig;
+use crate::trace::Recorder;
 
 /// Who learns what becomes of the broker.
 pub trait Listener: 'static {
@@ -23,11 +25,15 @@ pub trait Listener: 'static {
     fn exit(&mut self, clean: Option<BrokerEpoch>);
     /// The controller refuses this broker for good.
     fn refused(&mut self, reason: String);
+    /// The process must stop.
+    fn fatal(&mut self, reason: String);
 }
 
 pub struct Lifecycle {
     config: Arc<NodeConfig>,
     machine: Broker,
+    recorder: Recorder,
+    track: Option<Track>,
     registration: BrokerRegistration,
     controller: ControllerClient,
     listener: Box<dyn Listener>,
@@ -55,9 +61,13 @@ impl Lifecycle {
         registration: BrokerRegistration,
         controller: ControllerClient,
         listener: Box<dyn Listener>,
+        mut recorder: Recorder,
     ) -> Lifecycle {
+        let me = config.node_id;
         Lifecycle {
-            machine: Broker::new(config.node_id),
+            machine: Broker::new(me),
+            track: recorder.begin(|| Start::Broker { me }),
+            recorder,
             config,
             registration,
             controller,
@@ -69,7 +79,10 @@ impl Lifecycle {
 
     fn step(&mut self, event: Event, context: &mut Context<Self>) {
         let mut effects = Effects::new();
-        self.machine.step(event, &mut effects);
+        self.recorder.broker(&mut self.track, &mut self.machine, event, &mut effects);
+        if let Err(error) = self.recorder.write() {
+            return self.listener.fatal(format!("the trace cannot be written: {error}"));
+        }
         effects.into_iter().for_each(|effect| self.run(effect, context));
     }
 

@@ -9,6 +9,8 @@ use kraft_model::NodeId;
 use super::error::{ConfigError, ConfigErrors, Warning};
 use super::registry::{self, NodeKey};
 use super::source::{self, Given, Sources};
+use crate::trace::TraceConfig;
+
 use super::{FlushPolicy, NodeConfig, Roles, Voter, endpoint, kafka_keys, listeners, suggest};
 
 /// Values that have been given, and what was found wrong so far. Questions for a value never
@@ -79,6 +81,7 @@ fn node_config(reader: &mut Reader) -> NodeConfig {
         segment_bytes: reader.number("log.segment.bytes").unsigned_abs(),
         worker_threads: worker_threads(reader),
         open_files: reader.count("open.files"),
+        trace: trace(reader),
         topic_defaults: topic_defaults(reader),
         given: BTreeMap::new(),
     };
@@ -318,6 +321,15 @@ fn metrics_listener(reader: &mut Reader) -> Option<String> {
         Some(_) => {}
     }
     Some(text)
+}
+
+fn trace(reader: &Reader) -> Option<TraceConfig> {
+    let bytes = |key| u64::try_from(reader.number(key)).unwrap_or_default();
+    reader.text("trace.dir").map(|dir| TraceConfig {
+        dir: PathBuf::from(dir),
+        segment_bytes: bytes("trace.segment.bytes"),
+        max_bytes: bytes("trace.max.bytes"),
+    })
 }
 
 fn controlled_shutdown_timeout(reader: &Reader) -> Duration {

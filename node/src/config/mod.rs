@@ -32,6 +32,8 @@ pub use endpoint::voter as parse_voter;
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use source::Sources;
 
+use crate::trace::TraceConfig;
+
 /// Everything a node is told, checked and with its defaults filled in. Fields are named after
 /// Kafka's keys.
 #[derive(Clone, Debug)]
@@ -78,6 +80,8 @@ pub struct NodeConfig {
     pub segment_bytes: u64,
     pub worker_threads: usize,
     pub open_files: usize,
+    /// `trace.dir` and its bounds, if the machines are recorded.
+    pub trace: Option<TraceConfig>,
     /// Topic defaults under their topic-level names (`retention.ms`, `min.insync.replicas` ...), as
     /// set by the broker keys (`log.retention.ms` ...).
     pub topic_defaults: BTreeMap<String, String>,

@@ -121,5 +121,8 @@ pub(super) const NODE_KEYS: &[NodeKey] = &[
     key("log.flush", Kind::OneOf(FLUSHES), "page-cache", "What an acknowledgement of acks=all rests on: the page caches of the ISR, or their disks."),
     key("allow.plaintext", Kind::Bool, "false", "Whether listeners may be reached from other hosts although nothing is encrypted or authenticated."),
     unset("metrics.listener", Kind::Text, "host:port of the metrics and health endpoint."),
+    unset("trace.dir", Kind::Text, "Directory in which every input of the node's machines is recorded, for 'kraft trace'; unset: nothing is."),
+    key("trace.segment.bytes", Kind::Long(4096, ANY), "67108864", "Bytes of a file of the trace after which another one begins."),
+    key("trace.max.bytes", Kind::Long(4096, ANY), "4294967296", "Bytes of one thread's trace after which it ends, which it says."),
     key("open.files", Kind::Int(16, INT), "4096", "Log files that are held open at once."),
 ];

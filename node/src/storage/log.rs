@@ -14,9 +14,9 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use kraft_model::epochs::EpochCache;
 use kraft_model::{EpochEnd, Offset};
 
-use super::epochs::EpochCache;
 use super::error::StorageError;
 use super::files::{FileKind, OpenFiles};
 use super::jobs::FlushLimit;
@@ -155,6 +155,11 @@ impl SegmentedLog {
     pub(super) fn fail(&self, error: StorageError) {
         // Only the first one says what happened; later ones follow from it.
         let _ = self.failure.set(error);
+    }
+
+    /// Which epoch starts where.
+    pub fn epochs(&self) -> &EpochCache {
+        &self.epochs
     }
 
     pub fn last_epoch(&self) -> Option<i32> {

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
+use kraft_model::epochs::EpochCache;
 use kraft_model::log::Log;
 use kraft_model::raft::{RaftLog, SnapshotId, Voters, VotersRecord};
+use kraft_model::replay::{Extents, RecordedLog};
 use kraft_model::{Epoch, EpochEnd, NodeId, Offset, ReplicaKey};
 
 use super::build::leader_change;
@@ -414,6 +416,28 @@ impl Log for MetadataLog {
         self.begin_voters();
         self.tail.clear();
         self.tail_bytes = 0;
+    }
+}
+
+impl RecordedLog for MetadataLog {
+    fn extents(batch: &Records) -> Extents {
+        batch.extents()
+    }
+
+    fn chunk(bytes: &Records) -> Extents {
+        bytes.chunk_extents()
+    }
+
+    fn epochs(&self) -> EpochCache {
+        self.log.epochs().clone()
+    }
+
+    fn latest_snapshot(&self) -> Option<SnapshotId> {
+        self.latest
+    }
+
+    fn has_failed(&self) -> bool {
+        self.log.failure().is_some()
     }
 }
 

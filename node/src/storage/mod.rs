@@ -15,7 +15,6 @@ mod build;
 mod checkpoint;
 mod directory;
 mod durable;
-mod epochs;
 mod error;
 mod files;
 mod index;

@@ -5,7 +5,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use kraft_model::epochs::EpochCache;
 use kraft_model::log::Log;
+use kraft_model::raft::SnapshotId;
+use kraft_model::replay::{Extents, RecordedLog};
 use kraft_model::replica::{BatchHeader, DataLog};
 use kraft_model::{EpochEnd, LeaderEpoch, Offset, TopicId};
 
@@ -243,6 +246,28 @@ impl Log for PartitionLog {
 
     fn restart_at(&mut self, start: Offset) {
         self.log.restart_at(start);
+    }
+}
+
+impl RecordedLog for PartitionLog {
+    fn extents(batch: &Records) -> Extents {
+        batch.extents()
+    }
+
+    fn chunk(bytes: &Records) -> Extents {
+        bytes.chunk_extents()
+    }
+
+    fn epochs(&self) -> EpochCache {
+        self.log.epochs().clone()
+    }
+
+    fn latest_snapshot(&self) -> Option<SnapshotId> {
+        None
+    }
+
+    fn has_failed(&self) -> bool {
+        self.log.failure().is_some()
     }
 }
 

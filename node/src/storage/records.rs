@@ -11,6 +11,7 @@
 
 use bytes::{Bytes, BytesMut};
 use kraft_model::log::Extent;
+use kraft_model::replay::Extents;
 use kraft_model::replica::{BatchHeader, ProducerBatch};
 use kraft_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
@@ -99,6 +100,17 @@ impl Records {
             position += batch.size;
             Some((at, batch))
         })
+    }
+
+    /// The batches without their records, for a trace.
+    pub fn extents(&self) -> Extents {
+        let batches = self.batches().map(|(_, batch)| (batch.header(), batch.crc));
+        Extents::of_batches((self.base, self.end, self.last_epoch), batches)
+    }
+
+    /// The same of a piece of a snapshot's file, in which batches may begin and end anywhere.
+    pub fn chunk_extents(&self) -> Extents {
+        Extents::of_chunk((self.base, self.end, self.last_epoch), &self.bytes)
     }
 
     /// The whole batches at the front that fit into `max_bytes`, but at least the first one.

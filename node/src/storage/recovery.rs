@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kraft_model::Offset;
+use kraft_model::epochs::EpochCache;
 
 use super::checkpoint;
 use super::durable;
-use super::epochs::EpochCache;
 use super::error::{Context, StorageError};
 use super::files::{FileKind, OpenFiles};
 use super::index;

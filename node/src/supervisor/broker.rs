@@ -25,6 +25,7 @@ use crate::config::NodeConfig;
 use crate::kafka::{ConnectionLimits, Connections, LatelyFenced};
 use crate::metrics::Metrics;
 use crate::peer::Links;
+use crate::trace::Recorder;
 
 /// What a broker is made of.
 pub struct Parts {
@@ -46,6 +47,8 @@ pub struct BrokerSupervisor {
     partitions: Partitions,
     lifecycle: Option<Addr<Lifecycle>>,
     registration: BrokerRegistration,
+    /// For the lifecycle, until that has begun.
+    recorder: Recorder,
     controller: ControllerClient,
     image: watch::Sender<Arc<Image>>,
     lately_fenced: LatelyFenced,
@@ -61,10 +64,12 @@ impl BrokerSupervisor {
         inbox: &Arc<Inbox>,
     ) -> Result<Addr<BrokerSupervisor>, NodeError> {
         let (config, identity) = (parts.config, parts.identity);
+        let origin = identity.origin();
         let outside = Outside {
             peers: Arc::new(PeerLinks(parts.links.clone())),
             controller: Arc::new(ShardController(parts.controller.clone())),
             broker: Arc::new(ShardEvents { inbox: inbox.clone(), stop: parts.stop.clone() }),
+            origin,
         };
         let directories = identity.data().iter().map(|directory| LogDirectory {
             path: directory.path().to_owned(),
@@ -111,12 +116,14 @@ impl BrokerSupervisor {
             previous_epoch: identity.previous_epoch(),
             damaged: partitions.is_damaged(),
         };
+        let recorder = Recorder::open(config.trace.as_ref(), origin, "broker")?;
         let supervisor = BrokerSupervisor {
             config,
             identity: Some(identity),
             partitions,
             lifecycle: None,
             registration,
+            recorder,
             controller: parts.controller,
             image,
             lately_fenced,
@@ -178,6 +185,7 @@ impl Actor for BrokerSupervisor {
             self.registration.clone(),
             self.controller.clone(),
             Box::new(listener),
+            std::mem::take(&mut self.recorder),
         );
         self.lifecycle = Some(lifecycle.start());
     }
@@ -276,6 +284,7 @@ enum LifecycleNews {
     Serve,
     Exit(Option<BrokerEpoch>),
     Refused(String),
+    Fatal(String),
 }
 
 impl lifecycle::Listener for LifecycleListener {
@@ -293,6 +302,10 @@ impl lifecycle::Listener for LifecycleListener {
 
     fn refused(&mut self, reason: String) {
         post(&self.0, LifecycleNews::Refused(reason));
+    }
+
+    fn fatal(&mut self, reason: String) {
+        post(&self.0, LifecycleNews::Fatal(reason));
     }
 }
 
@@ -328,6 +341,9 @@ impl Handler<LifecycleNews> for BrokerSupervisor {
             }
             LifecycleNews::Refused(reason) => {
                 let _ = self.stop.send(Stop::Fatal(format!("the controller refuses: {reason}")));
+            }
+            LifecycleNews::Fatal(reason) => {
+                let _ = self.stop.send(Stop::Fatal(reason));
             }
         }
     }

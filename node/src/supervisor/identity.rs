@@ -6,6 +6,7 @@ use kraft_model::{BrokerEpoch, ClusterId, DirectoryId, Incarnation, ReplicaKey};
 
 use crate::config::NodeConfig;
 use crate::storage::{LogDirectory, StorageError};
+use crate::trace::Origin;
 
 /// A node's directories, locked, and what they say.
 #[derive(Debug)]
@@ -71,6 +72,11 @@ impl Identity {
             directories,
             log_dirs,
         })
+    }
+
+    /// Whose recording a trace of this process is.
+    pub fn origin(&self) -> Origin {
+        Origin { node: self.me.id, incarnation: self.incarnation, cluster: self.cluster }
     }
 
     /// The directories that hold partitions.

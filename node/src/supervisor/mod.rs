@@ -36,6 +36,8 @@ pub enum NodeError {
     Bind { listener: String, host: String, port: u16, source: std::io::Error, hint: &'static str },
     #[error("the partitions cannot be taken up")]
     Partitions(#[source] crate::actor::shard::StartError),
+    #[error("the node's machines cannot be recorded: {0}")]
+    Trace(#[from] crate::trace::TraceError),
     #[error("the runtime cannot be started")]
     Runtime(#[source] std::io::Error),
     #[error("{0}")]

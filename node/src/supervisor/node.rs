@@ -27,6 +27,7 @@ use crate::limits::LINK_EVENTS;
 use crate::metrics::{self, Metrics};
 use crate::peer::{Hello, Links, LocalPeer, Timing};
 use crate::storage::{LogConfig, METADATA_LOG, MetadataLog, VoterEndpoint, read_quorum_state};
+use crate::trace::Recorder;
 
 /// Why a node stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +132,7 @@ impl NodeSupervisor {
             false => None,
         };
         let (cluster, me) = (identity.cluster, identity.me);
+        let recorder = Recorder::open(config.trace.as_ref(), identity.origin(), "quorum")?;
         let (broker, _directories) = match config.roles.broker {
             true => {
                 let parts = broker::Parts {
@@ -166,6 +168,7 @@ impl NodeSupervisor {
             endpoints: own_endpoints,
             links: links.clone(),
             listener: Box::new(listener),
+            recorder,
         })
         .start();
         // Set once, here: nothing else fills the inbox.

@@ -17,7 +17,9 @@ use kraft_model::metadata::{
     SecurityProtocol, Topic,
 };
 use kraft_model::replica::Acks;
-use kraft_model::{BrokerEpoch, ErrorCode, NodeId, Offset, TopicId, TopicPartition};
+use kraft_model::{
+    BrokerEpoch, ClusterId, ErrorCode, Incarnation, NodeId, Offset, TopicId, TopicPartition,
+};
 use kraft_node::actor::shard::{
     BrokerEvents, ControllerClient, LinkFull, LogDirectory, Outside, Partitions, Peers,
 };
@@ -25,6 +27,7 @@ use kraft_node::config::NodeConfig;
 use kraft_node::kafka::{FetchItem, FetchRead, FetchSpec, ProduceItem, Produced};
 use kraft_node::peer::{LinkId, Message};
 use kraft_node::storage::Records;
+use kraft_node::trace::Origin;
 use tempfile::TempDir;
 
 pub const TOPIC: TopicId = TopicId(7);
@@ -93,6 +96,11 @@ impl Cluster {
             peers: Arc::new(Wire { from: broker, shared: Arc::downgrade(&self.shared) }),
             controller: Arc::new(Granting(Arc::downgrade(&self.shared))),
             broker: Arc::new(Watch(Arc::downgrade(&self.shared))),
+            origin: Origin {
+                node: broker,
+                incarnation: Incarnation::ZERO,
+                cluster: ClusterId::ZERO,
+            },
         };
         let config = Arc::new(config(broker, home, &self.settings));
         let directories = vec![LogDirectory { path: home.to_owned(), was_clean }];

@@ -1,6 +1,7 @@
 //! The part of a controller that exists only while its node leads the quorum (K1 to K3).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::limits::MAX_RECORDS_PER_BATCH;
@@ -51,6 +52,14 @@ impl Active {
             waiting: VecDeque::new(),
             sessions: BTreeMap::new(),
             suspicion: Suspicion::default(),
+        }
+    }
+
+    pub fn hash_state(&self, thorough: bool, hasher: &mut impl Hasher) {
+        let Active { latest, waiting, sessions, suspicion } = self;
+        (latest.end, waiting, sessions, suspicion).hash(hasher);
+        if thorough {
+            latest.hash(hasher);
         }
     }
 

@@ -24,6 +24,10 @@ mod renumber;
 mod scope;
 mod topics;
 
+use std::hash::{Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+
 use crate::{ClusterId, Guard, Incarnation, NodeId, Offset, Rules, Shipped};
 
 use super::{Effect, Effects, Event, Image, Record, Request, RequestId, Response};
@@ -41,7 +45,7 @@ pub const METADATA_VERSION_FEATURE: &str = "metadata.version";
 pub const MAX_ELECTIONS_PER_PASS: usize = 1_000;
 
 /// What the node's configuration says about topics that do not say it themselves.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ControllerDefaults {
     /// `num.partitions`
     pub num_partitions: i32,
@@ -99,6 +103,26 @@ impl<R: Rules> Controller<R> {
     ) -> Self {
         let (committed, links) = Default::default();
         Controller { me, cluster, defaults, rules, committed, links, active: None }
+    }
+
+    /// Everything but the rules, for the digest of a trace; of the images only where they end,
+    /// unless it is to be `thorough`.
+    pub(crate) fn hash_state(&self, thorough: bool, hasher: &mut impl Hasher) {
+        let Controller { me, cluster, defaults, rules: _, committed, links, active } = self;
+        (me, cluster, defaults, committed.end, links, active.is_some()).hash(hasher);
+        if thorough {
+            committed.hash(hasher);
+        }
+        if let Some(active) = active {
+            active.hash_state(thorough, hasher);
+        }
+    }
+
+    /// About how much there is to digest.
+    pub(crate) fn weight(&self) -> usize {
+        let latest = self.latest();
+        let partitions = latest.topics.values().take(64).map(|topic| topic.partitions.len());
+        latest.topics.len() + latest.brokers.len() + partitions.sum::<usize>()
     }
 
     pub fn me(&self) -> NodeId {

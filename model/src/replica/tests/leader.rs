@@ -183,3 +183,33 @@ fn a_view_that_is_older_than_what_is_known_changes_no_role() {
     assert_eq!(leader.replica.leader_epoch(), LeaderEpoch(3));
     assert_eq!(leader.replica.isr(), &*nodes(&[0, 1]));
 }
+
+#[test]
+fn a_consumer_reads_up_to_the_high_watermark_and_hears_where_its_log_parts() {
+    let mut bench = Bench::leader().holding(&[1, 1, 1]);
+    bench.fetched_by(1, 2);
+    bench.fetched_by(2, 2);
+    let at = |offset, last_epoch: Option<i32>| {
+        let last_epoch = last_epoch.map(LeaderEpoch);
+        let found = bench.replica.consumed(&bench.log, None, Offset(offset), last_epoch);
+        found.map(|(readable, parting)| (readable.high_watermark.0, parting.map(|it| it.end.0)))
+    };
+    assert_eq!(at(3, None), Ok((2, None)), "the end is a position to wait at");
+    assert_eq!(at(4, None), Err(ErrorCode::OffsetOutOfRange));
+    assert_eq!(at(2, Some(1)), Ok((2, None)));
+    assert_eq!(at(9, Some(1)), Ok((2, Some(3))), "its log is longer: it parts where this one ends");
+}
+
+#[test]
+fn records_are_deleted_by_the_leader_and_below_the_high_watermark_only() {
+    let mut bench = Bench::leader().holding(&[1, 1, 1]);
+    bench.fetched_by(1, 2);
+    bench.fetched_by(2, 2);
+    let deletable = |before: Option<i64>| bench.replica.deletable(before.map(Offset));
+    assert_eq!(deletable(None), Ok(Offset(2)));
+    assert_eq!(deletable(Some(1)), Ok(Offset(1)));
+    assert_eq!(deletable(Some(3)), Err(ErrorCode::OffsetOutOfRange));
+    assert_eq!(deletable(Some(-2)), Err(ErrorCode::OffsetOutOfRange));
+    let follower = Bench::follower().replica.deletable(None);
+    assert_eq!(follower, Err(ErrorCode::NotLeaderOrFollower));
+}

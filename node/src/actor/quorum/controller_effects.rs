@@ -35,11 +35,6 @@ pub fn defaults(config: &NodeConfig) -> ControllerDefaults {
 
 impl QuorumActor {
     pub(super) fn request(&mut self, id: RequestId, request: Request, context: &mut Context<Self>) {
-        if self.controller.is_none() {
-            let leader = self.quorum.leader();
-            let response = kraft_model::metadata::Response::NotController { leader };
-            return self.replies.answer(id, response, &self.links);
-        }
         let event = Event::Request { id, request, entropy: fastrand::u64(..) };
         self.run(Work::Controller(event), context);
     }
@@ -89,10 +84,7 @@ impl QuorumActor {
 
     /// The image that this node has replayed.
     pub(super) fn committed(&self) -> &Image {
-        match &self.controller {
-            Some(controller) => controller.committed(),
-            None => &self.image,
-        }
+        self.controller.committed()
     }
 
     /// Dials every unfenced broker that has no link to this node: whoever died while there was no

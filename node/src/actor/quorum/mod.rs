@@ -7,8 +7,8 @@
 //!   requests of brokers ──▶ Controller::step ──▶ replies;   image ──▶ published to the broker
 //! ```
 //!
-//! A controller runs both machines; a broker that is no controller runs the quorum machine as an
-//! observer and only replays. This file holds the actor and its loop; the effects of either machine
+//! A broker that is no controller runs both machines as well: the quorum machine as an observer, and
+//! the controller machine standing by, which only replays. This file holds the actor and its loop; the effects of either machine
 //! are run in [`raft_effects`] and [`controller_effects`].
 
 mod controller_effects;
@@ -25,8 +25,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message};
+use kraft_model::log::Log;
 use kraft_model::metadata::{self, Controller, Image};
-use kraft_model::raft::{self, Quorum};
+use kraft_model::raft::{self, Quorum, RaftLog};
+use kraft_model::replay::{RecordedLog, Start, Track};
 use kraft_model::{ClusterId, Epoch, Incarnation, NodeId, Offset, ReplicaKey, Shipped};
 use tracing::{error, info};
 
@@ -35,6 +37,7 @@ use crate::config::{NodeConfig, Roles};
 use crate::limits;
 use crate::peer::{LinkId, Links, QuorumView};
 use crate::storage::{MetadataLog, Records, VoterEndpoint};
+use crate::trace::Recorder;
 use disk::Disk;
 pub use finding::FINDING;
 use finding::Finding;
@@ -66,6 +69,7 @@ pub struct Parts {
     pub endpoints: Vec<VoterEndpoint>,
     pub links: Links,
     pub listener: Box<dyn Listener>,
+    pub recorder: Recorder,
 }
 
 pub struct QuorumActor {
@@ -73,10 +77,10 @@ pub struct QuorumActor {
     me: ReplicaKey,
     quorum: Quorum<Shipped>,
     disk: Disk,
-    /// `None` on a node without the controller role.
-    controller: Option<Controller<Shipped>>,
-    /// What a node without the controller role has replayed.
-    image: Image,
+    /// On a node without the controller role too: it keeps the image, and is never active.
+    controller: Controller<Shipped>,
+    recorder: Recorder,
+    tracks: Tracks,
     /// Committed and replayed up to here.
     replayed: Offset,
     replayed_epoch: Epoch,
@@ -103,6 +107,12 @@ pub struct QuorumActor {
     stopped: bool,
 }
 
+/// The two machines in the trace, if there is one.
+struct Tracks {
+    quorum: Option<Track>,
+    controller: Option<Track>,
+}
+
 /// One event for one of the two machines.
 enum Work {
     Quorum(raft::Event<Records>),
@@ -111,7 +121,8 @@ enum Work {
 
 impl QuorumActor {
     pub fn new(parts: Parts) -> QuorumActor {
-        let Parts { config, cluster, me, log, stored, endpoints, links, listener } = parts;
+        let Parts { config, cluster, me, log, stored, endpoints, links, listener, mut recorder } =
+            parts;
         let voters: Vec<ReplicaKey> = config
             .voters
             .iter()
@@ -121,15 +132,25 @@ impl QuorumActor {
             })
             .collect();
         let quorum = Quorum::new(Shipped, me, &voters, stored, &log);
-        let controller = config.roles.controller.then(|| {
-            Controller::new(config.node_id, cluster, controller_effects::defaults(&config))
-        });
+        let defaults = controller_effects::defaults(&config);
+        let controller = Controller::new(me.id, cluster, defaults);
+        let tracks = Tracks {
+            quorum: recorder.begin(|| Start::Quorum {
+                me,
+                voters,
+                stored,
+                log: log.state(),
+                record: log.voters_below(log.end()),
+            }),
+            controller: recorder.begin(|| Start::Controller { me: me.id, cluster, defaults }),
+        };
         QuorumActor {
             me,
             quorum,
             disk: Disk::new(log),
             controller,
-            image: Image::default(),
+            recorder,
+            tracks,
             replayed: Offset::ZERO,
             replayed_epoch: Epoch::default(),
             unsnapshotted: 0,
@@ -179,18 +200,36 @@ impl QuorumActor {
 
     fn step_quorum(&mut self, event: raft::Event<Records>, context: &mut Context<Self>) {
         let mut effects = Vec::new();
-        self.quorum.step(&mut self.disk.log, event, &mut effects);
+        let log = &mut self.disk.log;
+        self.recorder.quorum(&mut self.tracks.quorum, &mut self.quorum, log, event, &mut effects);
+        if !self.write_trace() {
+            return;
+        }
         for effect in effects {
             self.run_quorum_effect(effect, context);
         }
     }
 
     fn step_controller(&mut self, event: metadata::Event, context: &mut Context<Self>) {
-        let Some(controller) = &mut self.controller else { return };
         let mut effects = Vec::new();
-        controller.step(event, &mut effects);
+        let (track, controller) = (&mut self.tracks.controller, &mut self.controller);
+        self.recorder.controller(track, controller, event, &mut effects);
+        if !self.write_trace() {
+            return;
+        }
         for effect in effects {
             self.run_controller_effect(effect, context);
+        }
+    }
+
+    /// A step is in the trace before anything leaves that it says; whether it is.
+    fn write_trace(&mut self) -> bool {
+        match self.recorder.write() {
+            Ok(()) => true,
+            Err(error) => {
+                self.fatal(format!("the trace cannot be written: {error}"));
+                false
+            }
         }
     }
 

@@ -39,17 +39,7 @@ impl QuorumActor {
     fn replay_batch(&mut self, batch: &Records, context: &mut Context<Self>) -> Result<(), String> {
         let records = decode(batch)?;
         let (base, end) = (batch.base(), batch.end());
-        if self.controller.is_some() {
-            let event = Event::Committed { base, records: records.clone(), end };
-            self.step_controller(event, context);
-        } else {
-            for (index, record) in records.iter().enumerate() {
-                self.image
-                    .replay(base.plus(index as i64), record)
-                    .map_err(|error| format!("metadata at {base}: {error}"))?;
-            }
-            self.image.end = end;
-        }
+        self.step_controller(Event::Committed { base, records, end }, context);
         self.replayed = end;
         self.replayed_epoch = Epoch(batch.last_epoch());
         self.unsnapshotted += batch.bytes.len() as u64;
@@ -75,10 +65,7 @@ impl QuorumActor {
         self.replayed = id.end;
         self.replayed_epoch = id.epoch;
         info!(end = %id.end, topics = image.topics.len(), "snapshot loaded");
-        match &mut self.controller {
-            Some(_) => self.step_controller(Event::Loaded(Box::new(image)), context),
-            None => self.image = image,
-        }
+        self.step_controller(Event::Loaded(Box::new(image)), context);
         self.publish();
         Ok(())
     }

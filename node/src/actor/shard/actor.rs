@@ -27,6 +27,7 @@ use super::timers::Timers;
 use crate::actor::replication::{Fetchers, Heard, Router, Sessions};
 use crate::config::NodeConfig;
 use crate::limits::COMMANDS_PER_TURN;
+use crate::trace::Recorder;
 
 /// Many partitions on one thread.
 pub(super) struct Shard {
@@ -43,6 +44,7 @@ pub(super) struct Shard {
 
     pub image: Arc<Image>,
     pub slots: HashMap<TopicPartition, Slot>,
+    pub recorder: Recorder,
     /// Logs that were found at the start and that no metadata has asked for yet.
     pub found: HashMap<TopicPartition, FoundLog>,
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kraft_model::log::Log;
+use kraft_model::replica::Event;
 use kraft_model::{Offset, TopicPartition};
 use tokio::sync::oneshot;
 
@@ -83,8 +84,10 @@ impl Shard {
     fn retain(&mut self) {
         let now_ms = wall_clock_ms();
         let mut due: Vec<(TopicPartition, Offset)> = Vec::new();
+        let idle_since = now_ms.saturating_sub(PRODUCER_EXPIRATION_MS);
+        let known: Vec<TopicPartition> = self.slots.keys().copied().collect();
+        known.into_iter().for_each(|id| self.step(id, Event::ProducersExpired(idle_since)));
         for (&id, slot) in &mut self.slots {
-            slot.replica.expire_producers(now_ms.saturating_sub(PRODUCER_EXPIRATION_MS));
             if slot.is_offline {
                 continue;
             }
@@ -100,6 +103,9 @@ impl Shard {
     /// The orderly stop: everything to disk, so that the next start reads no logs. The machines are
     /// not asked any more.
     pub(super) fn shut_down(&mut self, done: oneshot::Sender<()>) {
+        if let Err(error) = self.recorder.end("the node has stopped") {
+            tracing::error!(%error, "the end of the trace is missing");
+        }
         let slots = std::mem::take(&mut self.slots);
         let disks = std::sync::Arc::clone(&self.disks);
         drop(tokio::task::spawn_blocking(move || {

@@ -9,6 +9,7 @@ use kraft_model::NodeId;
 use kraft_model::metadata::{Endpoint, Request, Response};
 
 use crate::peer::Message;
+use crate::trace::Origin;
 
 /// Links to other brokers.
 pub trait Peers: Send + Sync + 'static {
@@ -48,4 +49,6 @@ pub struct Outside {
     pub peers: Arc<dyn Peers>,
     pub controller: Arc<dyn ControllerClient>,
     pub broker: Arc<dyn BrokerEvents>,
+    /// Whose machines these are, in a trace.
+    pub origin: Origin,
 }

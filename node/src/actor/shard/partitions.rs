@@ -31,6 +31,7 @@ use crate::kafka::{
     FetchSpec, FetchedItem, ListOffset, ListedOffset, LogDirInfo, ProduceItem, Produced,
 };
 use crate::peer::{LinkId, Message, PartitionFetch, ReplicaFetch, ReplicaFetched};
+use crate::trace::{Recorder, TraceError};
 
 /// All partitions of a broker. Cheap to clone; every clone names the same shards.
 #[derive(Clone)]
@@ -58,6 +59,8 @@ pub enum StartError {
     Open(#[from] OpenError),
     #[error("opening the logs was cut short")]
     Interrupted,
+    #[error("cannot record what the partitions do")]
+    Trace(#[from] TraceError),
 }
 
 /// A fetch that no deadline ends is ended after this; Kafka's clients wait half a second.
@@ -99,7 +102,7 @@ impl Partitions {
         let (mut shards, mut arbiters) = (Vec::new(), Vec::new());
         for (index, found) in found.into_iter().enumerate() {
             let arbiter = Arbiter::new();
-            shards.push(common.start_shard(index, found, &arbiter));
+            shards.push(common.start_shard(index, found, &arbiter)?);
             arbiters.push(arbiter);
         }
         let me = common.config.node_id;
@@ -410,7 +413,7 @@ impl Common {
         index: usize,
         found: HashMap<TopicPartition, FoundLog>,
         arbiter: &Arbiter,
-    ) -> ShardHandle {
+    ) -> Result<ShardHandle, StartError> {
         let (handle, commands) = ShardHandle::new();
         let now = Instant::now();
         let config = &self.config;
@@ -431,6 +434,11 @@ impl Common {
             registration: Arc::clone(&self.registration),
             image: Arc::default(),
             slots: HashMap::new(),
+            recorder: Recorder::open(
+                config.trace.as_ref(),
+                self.outside.origin,
+                &format!("shard-{index}"),
+            )?,
             found,
             produces: Default::default(),
             held: Default::default(),
@@ -450,6 +458,6 @@ impl Common {
             commands: Some(commands),
         };
         Shard::start_in_arbiter(&arbiter.handle(), move |_| shard);
-        handle
+        Ok(handle)
     }
 }

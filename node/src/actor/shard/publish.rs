@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kraft_model::metadata::{Image, ResourceKind, Topic};
+use kraft_model::replay::{RecordedLog, Start};
 use kraft_model::replica::{Event, Replica, View};
 use kraft_model::{ErrorCode, NodeId, Shipped, TopicPartition};
 
@@ -197,9 +198,19 @@ impl Shard {
                 found
             }
         };
-        let replica = Replica::new(Shipped, id, self.me, found.high_watermark, found.producers);
+        let (high_watermark, producers, me) = (found.high_watermark, found.producers, self.me);
+        let track = self.recorder.begin(|| Start::Replica {
+            id,
+            topic: topic.to_string(),
+            me,
+            high_watermark,
+            producers: producers.clone(),
+            log: found.log.state(),
+        });
+        let replica = Replica::new(Shipped, id, me, high_watermark, producers);
         let slot = Slot {
             replica,
+            track,
             log: found.log,
             topic,
             settings: Arc::clone(settings),
@@ -220,12 +231,7 @@ impl Shard {
             .for_each(|found| self.disks.delete(found.log, &found.topic, id));
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let before = Gauges::of(slot);
-        let mut effects = std::mem::take(&mut self.effects);
-        slot.replica.retire(&mut effects);
-        for effect in effects.drain(..) {
-            self.run(id, effect);
-        }
-        self.effects = effects;
+        self.step(id, Event::Retired);
         self.count(id, before);
         self.refuse_produces(id, ErrorCode::NotLeaderOrFollower);
         self.fetchers.stop(id);

@@ -65,13 +65,11 @@ impl Shard {
 
     /// Moves the log's start; -1 stands for the high watermark.
     pub(super) fn delete_records(&mut self, question: Question<i64, Offset>) {
-        let moved = self.led(question.id, None).and_then(|slot| {
-            let high_watermark = slot.replica.high_watermark();
-            let to = if question.asked == -1 { high_watermark } else { Offset(question.asked) };
-            if to < Offset::ZERO || to > high_watermark {
-                return Err(ErrorCode::OffsetOutOfRange);
-            }
-            Ok(to)
+        let before = (question.asked != -1).then_some(Offset(question.asked));
+        let slot = self.slots.get(&question.id).ok_or(ErrorCode::UnknownTopicOrPartition);
+        let moved = slot.and_then(|slot| {
+            slot.usable()?;
+            slot.replica.deletable(before)
         });
         let started = moved.map(|to| {
             self.move_start(question.id, to);

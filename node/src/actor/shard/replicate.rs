@@ -155,6 +155,7 @@ impl Shard {
         while let Some((id, fetch)) = self.sessions.next_ready() {
             self.step(id, Event::Fetch(fetch));
         }
+        self.write_trace();
         for (peer, answer) in self.sessions.take_answers() {
             add(&self.metrics.peer_messages, 1);
             let fetcher = answer.fetcher;

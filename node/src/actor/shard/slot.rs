@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use kraft_model::log::Log;
 use kraft_model::metadata::{Image, Partition};
+use kraft_model::replay::Track;
 use kraft_model::replica::{Readable, Replica};
-use kraft_model::{EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, Shipped};
+use kraft_model::{EpochEnd, ErrorCode, NodeId, Offset, Shipped};
 
 use crate::config::{FlushPolicy, NodeConfig};
 use crate::kafka::FetchItem;
@@ -16,6 +17,8 @@ use crate::storage::{LogConfig, PartitionLog, ReadPlan};
 /// broker: what only some partitions need at a time is kept beside them.
 pub(super) struct Slot {
     pub replica: Replica<Shipped>,
+    /// The replica in the trace, if there is one.
+    pub track: Option<Track>,
     pub log: PartitionLog,
     pub topic: Arc<str>,
     pub settings: Arc<Settings>,
@@ -65,24 +68,14 @@ impl Slot {
     /// Plans a consumer's read of at most `room` bytes, below the high watermark (F2).
     pub fn client_read(&self, item: &FetchItem, room: usize) -> Result<ClientRead, ErrorCode> {
         self.usable()?;
-        let readable = self.replica.readable(&self.log, item.leader_epoch)?;
+        let (readable, diverging) =
+            self.replica.consumed(&self.log, item.leader_epoch, item.offset, item.last_epoch)?;
         let Readable { log_start, high_watermark, .. } = readable;
-        let diverging = item.last_epoch.and_then(|epoch| self.parting(epoch, item.offset));
-        if diverging.is_none() && (item.offset < log_start || item.offset > self.end()) {
-            return Err(ErrorCode::OffsetOutOfRange);
-        }
-        // A position between high watermark and end waits: its records may yet be committed.
         let is_empty = diverging.is_some() || room == 0;
         let below = if is_empty { item.offset } else { high_watermark };
         let max_bytes = item.max_bytes.min(room);
         let plan = self.read(item.offset, max_bytes, below)?;
         Ok(ClientRead { high_watermark, log_start, diverging, plan, max_bytes })
-    }
-
-    /// Where the log parts from one whose last record before `offset` has `epoch` (KIP-595's fetch).
-    fn parting(&self, epoch: LeaderEpoch, offset: Offset) -> Option<EpochEnd> {
-        let end = self.log.end_of_epoch(epoch.0);
-        (end.epoch < epoch.0 || end.end < offset).then_some(end)
     }
 
     /// Plans a follower's read, up to the log's end.

@@ -5,6 +5,7 @@ use kraft_model::replica::{Effect, Event, Timer};
 
 use super::actor::Shard;
 use super::metrics::{add, shift};
+use super::slot::Slot;
 use crate::limits::{ALTER_PARTITION_BACKOFF, REFUSED_FETCH_BACKOFF};
 use crate::storage::Records;
 
@@ -16,7 +17,8 @@ impl Shard {
             return;
         }
         let mut effects = std::mem::take(&mut self.effects);
-        slot.replica.step(&mut slot.log, event, &mut effects);
+        let Slot { track, replica, log, .. } = slot;
+        self.recorder.replica(track, replica, log, event, &mut effects);
         // What the machine concluded from an append that is not there must not leave.
         if let Some(failure) = slot.log.failure() {
             let cause = failure.to_string();
@@ -27,6 +29,17 @@ impl Shard {
             self.run(id, effect);
         }
         self.effects = effects;
+        if self.recorder.is_full() {
+            self.write_trace();
+        }
+    }
+
+    /// Before anything leaves that rests on the steps so far, they are in the trace.
+    pub(super) fn write_trace(&mut self) {
+        if let Err(error) = self.recorder.write() {
+            tracing::error!(%error, "the trace has a gap");
+            self.outside.broker.violation("the trace cannot be written");
+        }
     }
 
     pub(super) fn run(&mut self, id: TopicPartition, effect: Effect) {

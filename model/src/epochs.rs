@@ -1,10 +1,13 @@
-//! Which epoch starts where: what answers "where does epoch N end?" without reading the log.
+//! Which epoch starts where: what answers "where does epoch N end?" without reading the log. The
+//! node's logs keep one beside their segments, a replayed log has little else.
 
-use kraft_model::{EpochEnd, Offset};
+use serde::{Deserialize, Serialize};
+
+use crate::{EpochEnd, Offset};
 
 /// Epochs with the offset of their first record, both strictly rising. A handful of entries in
 /// practice: one for each change of leader that is still in the log.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct EpochCache {
     starts: Vec<(i32, Offset)>,
 }
