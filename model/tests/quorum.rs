@@ -40,6 +40,11 @@ fn requests_that_are_under_way_in_any_order_hold() {
 }
 
 #[test]
+fn a_lost_message_and_one_that_comes_twice_do_no_harm() {
+    holds("quorum-lossy");
+}
+
+#[test]
 fn three_reigns_hold_and_some_majority_can_always_go_on() {
     holds("quorum-failover");
 }

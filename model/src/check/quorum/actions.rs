@@ -25,7 +25,7 @@ pub enum Action {
         to: usize,
         at: usize,
     },
-    /// It will arrive once more, after all the others of its queue.
+    /// It arrives, and will once more, after all that was sent on its connection so far.
     Duplicate {
         from: usize,
         to: usize,
@@ -173,7 +173,7 @@ impl<const N: usize> QuorumModel<N> {
                 actions.extend((0..under_way).map(|at| Action::Lose { from, to, at }));
             }
             if spent.duplicates < bounds.duplicates {
-                actions.extend((0..under_way).map(|at| Action::Duplicate { from, to, at }));
+                actions.extend((0..arrivable).map(|at| Action::Duplicate { from, to, at }));
             }
         }
     }
@@ -315,8 +315,9 @@ impl<const N: usize> QuorumModel<N> {
                 turn.state.network.take(from, to, at);
             }
             Action::Duplicate { from, to, at } => {
-                let packet = turn.state.network.queue(from, to).nth(at).unwrap_or_default();
+                let packet = turn.state.network.take(from, to, at);
                 turn.state.network.send(from, to, packet);
+                turn.arrive(from, to, packet);
             }
             Action::Stored(at) => turn.stored(at),
             Action::Flushed(at) => turn.flushed(at),

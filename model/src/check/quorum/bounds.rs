@@ -22,7 +22,7 @@ pub struct Bounds {
     pub breaks: u8,
     /// Messages that get lost on a connection that stands.
     pub losses: u8,
-    /// Messages that arrive once more, after all that was sent on their connection in the meantime.
+    /// Messages that arrive once more, after all that was sent on their connection until then.
     pub duplicates: u8,
     /// Times that a follower takes its leader for dead, rightly or not.
     pub peers_gone: u8,

@@ -395,7 +395,7 @@ impl Packet {
             }
         };
         let move_key = |key: &mut SmallKey| {
-            *key = *key & !15 | (places[usize::from(*key & 15) - 1] as u8 + 1);
+            *key = (*key & !15) | (places[usize::from(*key & 15) - 1] as u8 + 1);
         };
         match &mut self {
             Packet::None | Packet::End { .. } => {}

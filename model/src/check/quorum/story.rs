@@ -2,7 +2,7 @@
 
 use stateright::Model;
 
-use crate::check::Checked;
+use crate::check::{Checked, Representative};
 use crate::log::Log;
 use crate::raft::Timer;
 
@@ -86,7 +86,7 @@ impl<const N: usize> Checked for QuorumModel<N> {
         text
     }
 
-    fn symmetry(&self) -> Option<fn(&State<N>) -> State<N>> {
+    fn symmetry(&self) -> Option<Representative<State<N>>> {
         self.bounds.reductions.symmetry.then_some(State::representative)
     }
 
@@ -109,7 +109,7 @@ fn sentence<const N: usize>(before: &State<N>, action: &Action) -> String {
         }
         Action::Duplicate { from, to, at } => {
             let packet = before.network.queue(*from, *to).nth(*at).unwrap_or_default();
-            format!("what {} sent to {} will come twice: {}", name(from), name(to), say(packet))
+            format!("{} gets from {}, and will once more: {}", name(to), name(from), say(packet))
         }
         Action::WriteSnapshot(at) => {
             format!("{} writes a snapshot of all that it knows to be committed", name(at))

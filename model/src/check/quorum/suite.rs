@@ -59,7 +59,18 @@ const FAILOVER: Bounds = Bounds {
 const WIDE: Bounds =
     Bounds { name: "quorum-wide", epochs: 3, records: 2, timeouts: 3, crashes: 1, ..CALM };
 
-/// Everything that a network can do to messages that are all under way at once, and a crash.
+/// A message that is lost and one that comes twice, while all are under way.
+const LOSSY: Bounds = Bounds {
+    name: "quorum-lossy",
+    losses: 1,
+    duplicates: 1,
+    records: 0,
+    delivery: Delivery::InOrder,
+    ..CALM
+};
+
+/// Everything that a network can do to messages that are all under way at once, and a crash. Some
+/// hundred million states by what the parts below have: hours, so the parts are what is run.
 const DEEP_NET: Bounds = Bounds {
     name: "quorum-deep-net",
     crashes: 1,
@@ -68,6 +79,12 @@ const DEEP_NET: Bounds = Bounds {
     delivery: Delivery::InOrder,
     ..CALM
 };
+
+const DEEP_NET_LOSS: Bounds = Bounds { name: "quorum-deep-net-loss", duplicates: 0, ..DEEP_NET };
+
+const DEEP_NET_TWICE: Bounds = Bounds { name: "quorum-deep-net-twice", losses: 0, ..DEEP_NET };
+
+const DEEP_NET_CALM: Bounds = Bounds { name: "quorum-deep-net-no-crash", crashes: 0, ..DEEP_NET };
 
 /// A network that falls apart in every way, and a node that rejoins: no leader is deposed without
 /// need.
@@ -94,7 +111,7 @@ pub(super) const RECONFIG: Bounds = Bounds {
     ..CALM
 };
 
-/// The same over two reigns, and a crash.
+/// The same with a crash.
 const RECONFIG_FULL: Bounds = Bounds { name: "quorum-reconfig-wide", crashes: 1, ..RECONFIG };
 
 /// A disk that is lost: its node returns without it, and does not vote as if it still had it.
@@ -119,12 +136,16 @@ pub(in crate::check) fn models() -> Vec<Configuration> {
         configuration!(Quick, 3 nodes, IN_ORDER),
         configuration!(Quick, 3 nodes, ANY_ORDER),
         configuration!(Quick, 3 nodes, FAILOVER),
+        configuration!(Quick, 3 nodes, LOSSY),
         configuration!(Quick, 3 nodes, WIPED),
         configuration!(Quick, 3 nodes, PREVOTE),
         configuration!(Quick, 3 nodes, SNAPSHOT),
         configuration!(Quick, 4 nodes, RECONFIG),
         configuration!(Full, 3 nodes, WIDE),
-        configuration!(Full, 3 nodes, DEEP_NET),
+        configuration!(Full, 3 nodes, DEEP_NET_LOSS),
+        configuration!(Full, 3 nodes, DEEP_NET_TWICE),
+        configuration!(Full, 3 nodes, DEEP_NET_CALM),
+        configuration!(Deep, 3 nodes, DEEP_NET),
         configuration!(Full, 3 nodes, PREVOTE_FULL),
         configuration!(Full, 3 nodes, SNAPSHOT_FULL),
         configuration!(Full, 4 nodes, RECONFIG_FULL),
