@@ -103,6 +103,8 @@ pub struct MetaLog {
     /// No room is left: the next append fails.
     pub full: bool,
     pub failed: bool,
+    /// It was damaged, and once ended here.
+    pub damaged: Option<i64>,
 }
 
 /// What a crash left of a log.
@@ -127,6 +129,7 @@ impl MetaLog {
             dirty_from: i64::MAX,
             full: false,
             failed: false,
+            damaged: None,
         }
     }
 
@@ -363,6 +366,10 @@ impl RaftLog for MetaLog {
         let (base, end) = (position as i64, end as i64);
         let last_epoch = snapshot.epoch.0;
         Some((Chunk { base, end, last_epoch, batches: Vec::new(), snapshot: content }, last))
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.damaged.is_some()
     }
 
     fn cut_to_snapshot(&mut self, snapshot: SnapshotId) {

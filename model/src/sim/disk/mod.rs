@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::log::Log;
 use crate::raft::StoredState;
-use crate::{BrokerEpoch, DirectoryId, NodeId, Offset, TopicPartition};
+use crate::{BrokerEpoch, DirectoryId, NodeId, TopicPartition};
 
 use super::random::Random;
 pub use data_log::{DataRecord, PartitionLog, Run};
@@ -38,8 +38,6 @@ pub struct Disk {
     pub data: BTreeMap<TopicPartition, DataFile>,
     /// The clean-shutdown file.
     pub clean_stop: Option<BrokerEpoch>,
-    /// The metadata log was damaged, and once ended here.
-    pub damaged: Option<Offset>,
     /// The next write or fsync of this kind fails.
     pub fail_metadata: bool,
     pub fail_data: bool,
@@ -57,7 +55,6 @@ impl Disk {
             storing: None,
             data: BTreeMap::new(),
             clean_stop: None,
-            damaged: None,
             fail_metadata: false,
             fail_data: false,
             rotten_metadata: false,
@@ -95,11 +92,12 @@ impl Disk {
 
     /// The start of a process: recovery. Whether data is damaged below what was flushed or known to
     /// be committed.
-    pub fn open(&mut self, random: &mut Random) -> bool {
+    /// With `sync`, all that is there is brought to disk first (`log.flush=before-ack`).
+    pub fn open(&mut self, sync: bool, random: &mut Random) -> bool {
         if std::mem::take(&mut self.rotten_metadata)
             && let Some(former) = self.metadata.rot(random)
         {
-            self.damaged = self.damaged.max(Some(Offset(former)));
+            self.metadata.damaged = self.metadata.damaged.max(Some(former));
         }
         let is_clean = self.clean_stop.is_some();
         let rots = std::mem::take(&mut self.rotten_data);
@@ -112,6 +110,9 @@ impl Disk {
             }
             let point = if is_clean { file.log.end().0 } else { file.recovery_point };
             file.log.reopen(point);
+            if sync {
+                file.log.flushed_up_to(file.log.end().0, true);
+            }
         }
         is_damaged
     }
