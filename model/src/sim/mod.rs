@@ -56,7 +56,7 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(seed: u64, steps: u64) -> Setup {
-        Setup { seed, steps, aim: Aim::Wide, without: Without::default(), is_told: false }
+        Setup { seed, steps, aim: Aim::of(seed), without: Without::default(), is_told: false }
     }
 }
 

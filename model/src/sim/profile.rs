@@ -89,6 +89,13 @@ pub(super) enum Victims {
     Brokers,
 }
 
+impl Aim {
+    /// What a seed is drawn for when nobody says otherwise.
+    pub fn of(seed: u64) -> Aim {
+        [Aim::Wide, Aim::Quorum, Aim::Partitions, Aim::Metadata][(seed % 4) as usize]
+    }
+}
+
 impl Profile {
     pub fn draw(seed: u64, aim: Aim, without: &Without) -> Profile {
         let random = &mut Random::stream(seed, 1);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::profile::Micros;
 
 /// Lines that are kept.
-const LINES: usize = 400;
+const LINES: usize = 3_000;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tale {

@@ -242,8 +242,11 @@ impl<R: Rules> World<R> {
 
     /// Recovery; whether data is found damaged.
     fn open(&mut self, at: usize) -> bool {
-        let is_another_damaged =
-            self.nodes.iter().enumerate().any(|(it, node)| it != at && node.disk.damaged.is_some());
+        let is_another_damaged = self
+            .nodes
+            .iter()
+            .enumerate()
+            .any(|(it, node)| it != at && node.disk.metadata.damaged.is_some());
         let node = &mut self.nodes[at];
         // Only one voter's log rots at a time: a majority that rots is beyond any protocol.
         node.disk.rotten_metadata &= node.who.is_controller && !is_another_damaged;
@@ -254,10 +257,10 @@ impl<R: Rules> World<R> {
             .iter()
             .map(|(&id, file)| (id, crate::log::Log::end(&file.log)))
             .collect();
-        let is_damaged = node.disk.open(&mut self.random);
-        if rots.0 && node.disk.damaged.is_some() {
+        let is_damaged = node.disk.open(self.env.profile.flush_before_ack, &mut self.random);
+        if rots.0 && node.disk.metadata.damaged.is_some() {
             self.env.counts.count(Fault::RottenMetadata);
-            let former = node.disk.damaged;
+            let former = node.disk.metadata.damaged;
             self.env.tell(|| {
                 format!("node {}: its metadata log is damaged, it reached {former:?}", at + 1)
             });

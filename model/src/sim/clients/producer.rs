@@ -25,6 +25,8 @@ struct Pending {
 struct Lane {
     next: i32,
     queue: VecDeque<Pending>,
+    /// It is looked at again soon.
+    is_waiting: bool,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl Producer {
         let Some(leader) = common.leader_of(id) else {
             return self.retry_later(common, hands, id);
         };
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| !lane.is_waiting) else { return };
         let is_first = lane.queue.front().is_some_and(|first| first.sequence == 0);
         let most = match self.is_idempotent && !is_first {
             true => hands.env.profile.in_flight,
@@ -107,6 +109,9 @@ impl Producer {
     }
 
     pub fn again(&mut self, common: &mut Common, hands: &mut Hands<'_>, id: TopicPartition) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.is_waiting = false;
+        }
         let is_gone = common.image.as_ref().is_some_and(|image| image.partition(id).is_none());
         if is_gone {
             // The topic is deleted: nobody will ever answer.
@@ -116,9 +121,11 @@ impl Producer {
         }
     }
 
-    fn retry_later(&self, common: &mut Common, hands: &mut Hands<'_>, id: TopicPartition) {
+    fn retry_later(&mut self, common: &mut Common, hands: &mut Hands<'_>, id: TopicPartition) {
+        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| !lane.is_waiting) else { return };
+        lane.is_waiting = true;
         common.refresh(hands);
-        let wait = 50 * MILLIS + hands.random.below(200 * MILLIS);
+        let wait = 80 * MILLIS + hands.random.below(300 * MILLIS);
         let event = ClientEvent::Again(id);
         hands.env.after(wait, Happening::Client { client: common.at, event });
     }

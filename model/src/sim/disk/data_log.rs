@@ -39,8 +39,11 @@ impl Extent for Run {
 pub struct PartitionLog {
     start: i64,
     records: Vec<DataRecord>,
+    /// What the process knows to be on disk.
     flushed: i64,
-    /// Records from `flushed` on that were on disk and that a truncation dropped, which is not on
+    /// What is: a process that starts knows less than that.
+    durable: i64,
+    /// Records from `durable` on that were on disk and that a truncation dropped, which is not on
     /// disk itself yet.
     cut: Vec<DataRecord>,
     /// The lowest offset that changed since the judge last looked.
@@ -56,6 +59,7 @@ impl PartitionLog {
             start: 0,
             records: Vec::new(),
             flushed: 0,
+            durable: 0,
             cut: Vec::new(),
             dirty_from: i64::MAX,
             full: false,
@@ -92,6 +96,7 @@ impl PartitionLog {
 
     pub fn flushed_up_to(&mut self, to: i64, undisturbed: bool) {
         self.flushed = self.flushed.max(to.min(self.end().0));
+        self.durable = self.durable.max(self.flushed);
         if undisturbed {
             self.cut.clear();
         }
@@ -108,22 +113,23 @@ impl PartitionLog {
     /// The power went: of what was not flushed a prefix is left. Returns how much was lost.
     pub fn lose_power(&mut self, random: &mut Random) -> i64 {
         let end = self.end().0;
-        let flushed = self.flushed.max(self.start);
+        let durable = self.durable.max(self.start);
         if !self.cut.is_empty() && random.per_mille(300) {
-            self.keep_below(flushed);
+            self.keep_below(durable);
             let cut = std::mem::take(&mut self.cut);
-            self.dirty_from = self.dirty_from.min(flushed);
+            self.dirty_from = self.dirty_from.min(durable);
             self.records.extend(cut);
         } else {
-            let unflushed = (end - flushed).max(0) as u64;
-            self.keep_below(flushed + random.below(unflushed + 1) as i64);
+            let unflushed = (end - durable).max(0) as u64;
+            self.keep_below(durable + random.below(unflushed + 1) as i64);
         }
+        self.durable = self.end().0;
+        self.cut.clear();
         end - self.end().0
     }
 
     /// Opened anew: all that is known to be on disk is what the recovery point says.
     pub fn reopen(&mut self, recovery_point: i64) {
-        self.cut.clear();
         (self.failed, self.full) = (false, false);
         self.flushed = recovery_point.min(self.end().0).max(self.start);
     }
@@ -135,7 +141,7 @@ impl PartitionLog {
         }
         let at = self.start + random.below(self.records.len() as u64) as i64;
         self.keep_below(at);
-        self.flushed = self.flushed.min(at);
+        (self.flushed, self.durable) = (self.flushed.min(at), self.durable.min(at));
         Some(at)
     }
 }
@@ -173,20 +179,21 @@ impl Log for PartitionLog {
 
     fn truncate(&mut self, to: Offset) {
         let to = to.0.max(self.start);
-        if to < self.flushed {
-            let (from, flushed) = (self.index(to), self.index(self.flushed));
-            let mut dropped = self.records[from..flushed.min(self.records.len())].to_vec();
+        if to < self.durable {
+            let (from, durable) = (self.index(to), self.index(self.durable));
+            let mut dropped = self.records[from..durable.min(self.records.len())].to_vec();
             dropped.append(&mut self.cut);
             self.cut = dropped;
-            self.flushed = to;
+            self.durable = to;
         }
+        self.flushed = self.flushed.min(to);
         self.keep_below(to);
     }
 
     fn restart_at(&mut self, start: Offset) {
         self.records.clear();
         self.cut.clear();
-        (self.start, self.flushed) = (start.0, start.0);
+        (self.start, self.flushed, self.durable) = (start.0, start.0, start.0);
         self.dirty_from = self.dirty_from.min(start.0);
     }
 }
@@ -212,6 +219,7 @@ impl DataLog for PartitionLog {
             self.records.drain(..drop);
             self.start = start.0;
             self.flushed = self.flushed.max(start.0);
+            self.durable = self.durable.max(start.0);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::metadata::partition::Policy;
 use crate::sim::disk::PartitionLog;
 use crate::sim::process::{index, name};
 use crate::sim::world::Node;
-use crate::{NodeId, Offset, Rules, TopicPartition};
+use crate::{BrokerEpoch, NodeId, Offset, Rules, TopicPartition};
 
 use super::ledger::Ledger;
 use super::{Judge, SeenReplica};
@@ -63,6 +63,10 @@ impl Judge {
             self.fail(REFUSED, || format!("value {value} in {}", name(id)));
         }
         let ledger = self.ledgers.entry(id).or_default();
+        // Who still has what is excused may show it until it hears of its loss.
+        if min_isr.is_none() && ledger.is_forgiven(offset.0, value) {
+            return;
+        }
         match ledger.promise(offset.0).copied() {
             Some(made) if made.value == value && !made.is_excused => return,
             Some(made) if made.value != value && !made.is_excused => {
@@ -154,7 +158,10 @@ impl Judge {
             self.fail(STANDS, || format!("node {me}, {}: {was} to {is}", name(id)));
         }
         let from = if is_same { dirty.min(before.high_watermark) } else { 0 };
-        self.look_at_shown(nodes, at, id, (from, high_watermark));
+        // One that rests shows nothing.
+        if slot.replica.is_leader() || slot.replica.is_follower() {
+            self.look_at_shown(nodes, at, id, (from, high_watermark));
+        }
         let Some(partition) = self.reference.partition(id).copied() else { return };
         if dirty != i64::MAX && invariant::electable(&partition).contains(&me) {
             self.look_at_holder(nodes, id, me, dirty, HELD);
@@ -203,8 +210,14 @@ impl Judge {
             return;
         }
         let view = View { log: &file.log, high_watermark };
-        let shown = ledger.standing(from).map(|(at, promise)| (Offset(at), promise.value));
-        let shown = shown.take_while(|(offset, _)| offset.0 < high_watermark);
+        // Who still has what is excused may show it until it hears of its loss.
+        let is_forgiven =
+            |at: i64| file.log.at(at).is_some_and(|record| ledger.is_forgiven(at, record.value));
+        let shown = ledger
+            .standing(from)
+            .take_while(|(at, _)| *at < high_watermark)
+            .filter(|(at, _)| !is_forgiven(*at))
+            .map(|(at, promise)| (Offset(at), promise.value));
         if !invariant::shows_the_same(&view, shown) {
             self.fail(SAME, || format!("node {}, {} below {high_watermark}", at + 1, name(id)));
         }
@@ -223,7 +236,8 @@ impl Judge {
                 if !is_same {
                     let was = ledger.partition;
                     self.unclean += u64::from(partition.recovering && !was.recovering);
-                    ledger.follow(partition, self.promises + 1, min_isr);
+                    let number = self.promises + 1;
+                    ledger.follow(partition, number, min_isr, &self.reference);
                     changed.push(id);
                 }
             }
@@ -234,15 +248,22 @@ impl Judge {
     /// A node stopped uncleanly: what is to be taken for lost of each of its partitions.
     pub fn stopped_uncleanly<R: Rules>(&mut self, node: &Node<R>) {
         let is_strong = !self.flush_before_ack;
+        let (me, registration) = (node.who.id, self.registration(node));
         for &id in node.disk.data.keys() {
-            self.ledgers.entry(id).or_default().lose(node.who.id, Offset::ZERO, is_strong);
+            let ledger = self.ledgers.entry(id).or_default();
+            ledger.lose(me, Offset::ZERO, registration, is_strong);
         }
     }
 
     /// Damage was found in one of a node's logs, which ends there now.
     pub fn damaged<R: Rules>(&mut self, node: &Node<R>, id: TopicPartition) {
         let Some(file) = node.disk.data.get(&id) else { return };
-        self.ledgers.entry(id).or_default().lose(node.who.id, file.log.end(), true);
+        let (me, registration) = (node.who.id, self.registration(node));
+        self.ledgers.entry(id).or_default().lose(me, file.log.end(), registration, true);
+    }
+
+    fn registration<R: Rules>(&self, node: &Node<R>) -> BrokerEpoch {
+        self.reference.broker(node.who.id).map_or(BrokerEpoch::NONE, |broker| broker.epoch)
     }
 
     pub(super) fn look_at_all_replicas<R: Rules>(&mut self, nodes: &mut [Node<R>]) {

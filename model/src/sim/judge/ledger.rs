@@ -6,10 +6,11 @@
 //! replica counts again once it is back in the ISR. Where acknowledging waits for the disk, such a
 //! stop alone loses nothing: it counts only beside damage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metadata::Partition;
-use crate::{NodeId, Offset};
+use crate::metadata::partition::Brokers;
+use crate::{BrokerEpoch, NodeId, Offset};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Promise {
@@ -26,6 +27,9 @@ pub(super) struct Promise {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Lossy {
     from: Offset,
+    /// The registration under which it lost it. An ISR that it joins under this one was asked for
+    /// by a leader that does not know yet.
+    registration: BrokerEpoch,
     /// Something is gone for sure, or nobody can know.
     is_strong: bool,
     /// It is no longer among those who answer for promises from this one on.
@@ -49,6 +53,8 @@ pub(super) struct Ledger {
     pub values: BTreeMap<u64, i64>,
     /// Records by leader epoch and offset.
     pub named: BTreeMap<(i32, i64), u64>,
+    /// What was excused, by offset and value.
+    forgiven: BTreeSet<(i64, u64)>,
     /// Something was excused: the logs may differ from now on.
     pub has_lost: bool,
 }
@@ -80,25 +86,40 @@ impl Ledger {
         self.excuse();
     }
 
+    pub fn is_forgiven(&self, offset: i64, value: u64) -> bool {
+        self.forgiven.contains(&(offset, value))
+    }
+
     pub fn is_lossy(&self, node: NodeId) -> bool {
         self.lossy.contains_key(&node)
     }
 
     /// A replica stopped uncleanly, or was found damaged from here on.
-    pub fn lose(&mut self, node: NodeId, from: Offset, is_strong: bool) {
-        let new = Lossy { from, is_strong, until: u64::MAX };
+    pub fn lose(&mut self, node: NodeId, from: Offset, registration: BrokerEpoch, is_strong: bool) {
+        let new = Lossy { from, registration, is_strong, until: u64::MAX };
         let entry = self.lossy.entry(node).or_insert(new);
         entry.from = entry.from.min(from);
+        entry.registration = entry.registration.max(registration);
         entry.is_strong |= is_strong;
         entry.until = u64::MAX;
         self.excuse();
     }
 
     /// The registration changed. `number` is the next promise's.
-    pub fn follow(&mut self, after: &Partition, number: u64, min_isr: usize) {
+    pub fn follow(
+        &mut self,
+        after: &Partition,
+        number: u64,
+        min_isr: usize,
+        brokers: &impl Brokers,
+    ) {
         let before = std::mem::replace(&mut self.partition, *after);
         for &member in after.isr.iter().filter(|member| !before.isr.contains(member)) {
-            self.lossy.remove(&member);
+            let epoch = brokers.epoch(member);
+            let is_old = |it: &Lossy| epoch.is_some_and(|epoch| epoch <= it.registration);
+            if !self.lossy.get(&member).is_some_and(is_old) {
+                self.lossy.remove(&member);
+            }
         }
         for (node, lossy) in &mut self.lossy {
             let answers = after.isr.contains(node) || after.elr.contains(node);
@@ -121,7 +142,12 @@ impl Ledger {
     /// An unclean election was asked for: nothing is promised any more.
     fn forgive(&mut self) {
         self.has_lost = true;
-        self.promises.iter_mut().flatten().for_each(|promise| promise.is_excused = true);
+        for (offset, promise) in (0..).zip(&mut self.promises) {
+            if let Some(promise) = promise {
+                promise.is_excused = true;
+                self.forgiven.insert((offset, promise.value));
+            }
+        }
     }
 
     fn excuse(&mut self) {
@@ -142,6 +168,7 @@ impl Ledger {
             if strong && all >= promise.min_isr {
                 promise.is_excused = true;
                 self.has_lost = true;
+                self.forgiven.insert((offset as i64, promise.value));
             }
         }
     }

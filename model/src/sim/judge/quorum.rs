@@ -188,7 +188,9 @@ impl Judge {
         let Some(voters) = nodes.first().map(|node| &node.who.voters) else { return };
         let is_voter = |node: &&Node<R>| voters.iter().any(|voter| voter.id == node.who.id);
         // A damaged voter has held it, and neither votes nor stands before it does again.
-        let has = |node: &&Node<R>| holds_on_disk(&node.disk, last) || node.disk.damaged.is_some();
+        let has = |node: &&Node<R>| {
+            holds_on_disk(&node.disk, last) || node.disk.metadata.damaged.is_some()
+        };
         let holders = nodes.iter().filter(is_voter).filter(has).count();
         if holders * 2 <= voters.len() {
             let end = self.committed_end;
@@ -229,7 +231,7 @@ impl Judge {
                 self.fail(property, || format!("node {} (full check)", at + 1));
             }
         }
-        let is_whole = nodes.iter().all(|node| node.disk.damaged.is_none());
+        let is_whole = nodes.iter().all(|node| node.disk.metadata.damaged.is_none());
         let voters = nodes.iter().zip(&views).filter(|(node, _)| node.who.is_controller);
         let voters: Vec<_> = voters.map(|(_, view)| *view).collect();
         if is_whole && !invariant::committed_is_durable(voters.into_iter(), committed) {

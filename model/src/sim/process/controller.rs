@@ -2,12 +2,11 @@
 
 use crate::log::Log;
 use crate::metadata::{Effect, Event, Request, RequestId};
-use crate::raft;
 use crate::sim::disk::Chunk;
 use crate::sim::env::{Fact, Timer};
 use crate::{Offset, Rules};
 
-use super::{At, Work};
+use super::At;
 
 impl<R: Rules> At<'_, R> {
     pub(super) fn requested(&mut self, id: RequestId, request: Request) {
@@ -45,6 +44,6 @@ impl<R: Rules> At<'_, R> {
         self.tell(|| format!("proposes at {base} (log ends at {end}): {records:?}"));
         self.env.facts.push(Fact::Decided);
         let batch = Chunk::proposal(base, self.process.quorum.epoch(), records);
-        self.process.work.push_front(Work::Quorum(raft::Event::Propose(batch)));
+        self.process.proposals.push_back(batch);
     }
 }

@@ -74,6 +74,8 @@ pub(super) struct Process<R: Rules> {
     /// How much of which snapshot was fetched.
     fetched: Option<(raft::SnapshotId, u64)>,
     work: VecDeque<Work>,
+    /// What the controller has decided, in its order: before all other work.
+    proposals: VecDeque<Chunk>,
     writes: Writes,
     held: BTreeMap<NodeId, raft::Fetch>,
     /// The links that stand, by their generation.
@@ -143,6 +145,7 @@ impl<R: Rules> Process<R> {
             published_at: 0,
             fetched: None,
             work: VecDeque::new(),
+            proposals: VecDeque::new(),
             writes: Writes::default(),
             held: BTreeMap::new(),
             up: BTreeMap::new(),
@@ -249,6 +252,7 @@ impl<R: Rules> At<'_, R> {
     fn fatal(&mut self, reason: &'static str) {
         self.env.tell(|| format!("the process stops: {reason}"));
         self.process.work.clear();
+        self.process.proposals.clear();
         self.process.end = Some(End::Fatal(reason));
     }
 

@@ -44,7 +44,7 @@ impl<R: Rules> At<'_, R> {
             return;
         }
         self.process.work.push_back(first);
-        while let Some(work) = self.process.work.pop_front() {
+        while let Some(work) = self.next_work() {
             match work {
                 Work::Quorum(event) => self.quorum_event(event),
                 Work::Controller(event) => self.controller_event(event),
@@ -53,6 +53,13 @@ impl<R: Rules> At<'_, R> {
                 return self.fatal("the metadata log cannot be written");
             }
         }
+    }
+
+    /// The controller's decisions come first: they begin where the log ends now.
+    fn next_work(&mut self) -> Option<Work> {
+        let proposal = self.process.proposals.pop_front();
+        let proposal = proposal.map(|batch| Work::Quorum(Event::Propose(batch)));
+        proposal.or_else(|| self.process.work.pop_front())
     }
 
     pub(super) fn step_quorum(&mut self, event: Event<Chunk>) {
@@ -290,8 +297,8 @@ impl<R: Rules> At<'_, R> {
         let undisturbed = !self.process.writes.truncated;
         self.disk.metadata.flushed_up_to(to, undisturbed);
         let flushed = self.disk.metadata.flushed();
-        if self.disk.damaged.is_some_and(|former| flushed >= former) {
-            self.disk.damaged = None;
+        if self.disk.metadata.damaged.is_some_and(|former| flushed.0 >= former) {
+            self.disk.metadata.damaged = None;
             self.tell(|| "has its damaged metadata log whole again".to_owned());
         }
         self.step_quorum(Event::Flushed(flushed));

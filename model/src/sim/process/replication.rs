@@ -47,8 +47,6 @@ impl<R: Rules> At<'_, R> {
         };
         let watches = partitions.watches.entry(id).or_default();
         match watches.iter_mut().find(|watch| watch.follower == from) {
-            // The same position once more: what was said about it may have been lost.
-            Some(watch) if watch.fetch == fetch => watch.is_spent = false,
             Some(watch) => *watch = new,
             None => watches.push(new),
         }

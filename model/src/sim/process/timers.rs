@@ -98,7 +98,7 @@ impl<R: Rules> At<'_, R> {
             Timer::Replica(_, replica::Timer::AlterRetry) => 100 * MILLIS,
             Timer::Replica(_, replica::Timer::FetchRetry) => 200 * MILLIS,
             Timer::Sweep => 100 * MILLIS,
-            Timer::FetchAgain => (self.env.profile.lag / 3).clamp(100 * MILLIS, 500 * MILLIS),
+            Timer::FetchAgain => (self.env.profile.lag / 2).clamp(100 * MILLIS, 500 * MILLIS),
             Timer::Watermarks => 5 * MILLIS,
             Timer::Checkpoint => 2 * SECONDS,
             Timer::Silence => self.env.profile.lag / 4,
