@@ -16,6 +16,7 @@ use super::network::Network;
 use super::profile::{MILLIS, Micros, Profile};
 use super::random::Random;
 use super::story::Tale;
+use super::world::Down;
 
 /// What nodes say to each other.
 #[derive(Clone, Debug)]
@@ -119,7 +120,7 @@ pub(super) enum Happening {
     Crash {
         node: usize,
         run: u32,
-        power: bool,
+        down: Down,
         fault: Fault,
     },
     Client {
@@ -165,6 +166,8 @@ impl Ord for Entry {
 #[derive(Clone, Debug)]
 pub(super) enum Fact {
     Violation(&'static str),
+    /// The shell saw a rule broken that only shows while a request is served.
+    Broken(&'static str),
     /// A vote has left.
     Granted {
         voter: ReplicaKey,
@@ -283,7 +286,10 @@ impl Env {
             self.tell(|| format!("lost on the way from {} to {}: {message:?}", from + 1, to + 1));
             return;
         }
-        if self.chance.per_mille(self.profile.duplicate) {
+        // A connection repeats nothing by itself; machines that bear it are given it all the same.
+        // What asks the controller is sent again by its shell, and only so.
+        let may_repeat = !matches!(message, Message::Request { .. } | Message::Reply { .. });
+        if may_repeat && self.chance.per_mille(self.profile.duplicate) {
             self.counts.count(Fault::Duplicate);
             self.dispatch(from, to, generation, message.clone(), true);
         }

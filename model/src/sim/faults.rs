@@ -62,6 +62,8 @@ faults! {
     RottenMetadata = "rotten-metadata",
     /// A bit of a data log turned; a CRC tells at the next start.
     RottenData = "rotten-data",
+    /// A disk is replaced by an empty one.
+    Wipe = "wipe",
     /// A disk takes long.
     SlowDisk = "slow-disk",
     /// A clock runs fast or slow.
@@ -94,6 +96,7 @@ impl Fault {
         Fault::DiskFull,
         Fault::RottenMetadata,
         Fault::RottenData,
+        Fault::Wipe,
     ];
 }
 

@@ -1,7 +1,7 @@
 //! Seeded bugs: with one guard gone, some seed must show it.
 
 use crate::Guard;
-use crate::check::Mutated;
+use crate::check::{Fate, Mutated};
 
 use super::{Aim, Outcome, Setup, run};
 
@@ -46,6 +46,24 @@ fn aim_of(guard: Guard) -> Aim {
         UncleanKeepsElr | ElectDeadLastLeader | ElrOutsideReplicas | ReassignBelowMinIsr
         | TwoMinIsrs | UnfenceAtOnce | ElectAnyReplica | FencedJoinsIsr => Aim::Metadata,
         _ => Aim::Partitions,
+    }
+}
+
+/// What must become of a guard's removal; `None` where a simulation has nothing to say: no machine
+/// asks for the guard, or only an order of events that a run hardly meets shows that it is gone.
+pub fn fate_of(guard: Guard) -> Option<Fate> {
+    use Guard::*;
+    match guard {
+        DropCheckQuorum | DropEndQuorum | DropPrevote | UnfenceAtOnce => Some(Fate::Survives),
+        AckOwnEnd
+        | TruncateThenAppend
+        | CountRemovedLeader
+        | ReconfigureBeforeCommit
+        | TwoUncommittedVoterSets
+        | SnapshotOffByOne
+        | HwFromDivergence => None,
+        CompareLogMemberwise | PrevoteUnderLiveLeader => None,
+        _ => Some(Fate::Killed),
     }
 }
 

@@ -205,7 +205,8 @@ impl Profile {
                 self.ambush = random.between(100, 700) as u32;
                 self.ambushes.voted = true;
                 self.slow_disk = random.between(0, 300) as u32;
-                let network = [Fault::Isolate, Fault::Halves, Fault::OneWay, Fault::Ring];
+                let network =
+                    [Fault::Isolate, Fault::Halves, Fault::OneWay, Fault::Ring, Fault::Wipe];
                 let favoured = [Fault::PowerLoss, Fault::LinkBreak, Fault::Pause];
                 self.favour(random, &favoured, &network);
             }
@@ -218,7 +219,8 @@ impl Profile {
                 self.session = random.between(600, 2_500) * MILLIS;
                 self.lag = random.between(150, 1_500) * MILLIS;
                 let favoured = [Fault::PowerLoss, Fault::Kill, Fault::Pause, Fault::OneWay];
-                self.favour(random, &favoured, &[Fault::Isolate, Fault::Shutdown]);
+                let sometimes = [Fault::Isolate, Fault::Shutdown, Fault::RottenData];
+                self.favour(random, &favoured, &sometimes);
             }
             Aim::Metadata => {
                 self.strike_every = random.between(200, 2_000) * MILLIS;

@@ -7,7 +7,7 @@ use super::env::{Happening, Input};
 use super::faults::Fault;
 use super::profile::{MILLIS, Micros, SECONDS, Victims};
 use super::random::Random;
-use super::world::World;
+use super::world::{Down, World};
 
 impl<R: Rules> World<R> {
     pub(super) fn strike(&mut self, number: u32) {
@@ -55,9 +55,9 @@ impl<R: Rules> World<R> {
         let length = random.between(100 * MILLIS, 6 * SECONDS);
         let nodes = self.nodes.len();
         match fault {
-            Fault::Kill => self.crash(victim, false),
-            Fault::PowerLoss => self.crash(victim, true),
-            Fault::Blackout => (0..nodes).for_each(|node| self.crash(node, true)),
+            Fault::Kill => self.crash(victim, Down::Kill),
+            Fault::PowerLoss => self.crash(victim, Down::Power),
+            Fault::Blackout => (0..nodes).for_each(|node| self.crash(node, Down::Power)),
             Fault::Shutdown => self.tell_to_stop(victim),
             Fault::Pause => self.pause(victim, random.between(50 * MILLIS, 9 * SECONDS)),
             Fault::LinkBreak => {
@@ -65,6 +65,19 @@ impl<R: Rules> World<R> {
                 if peer != victim {
                     self.end_link(victim, peer, false);
                 }
+            }
+            Fault::Wipe => {
+                // One of a quorum at most: its seat is lost for good.
+                let is_first = self.nodes.iter().all(|node| !node.is_wiped());
+                let is_whole = self.nodes.iter().all(|it| it.disk.metadata.damaged.is_none());
+                // Where any directory speaks for an id, a new disk may vote again.
+                let node = &self.nodes[victim];
+                let is_static = node.who.voters.iter().all(|voter| voter.directory.is_zero());
+                let is_safe = !node.who.is_controller || !is_static;
+                if !is_first || !is_whole || !is_safe || node.process.is_none() {
+                    return;
+                }
+                self.wipe(victim);
             }
             Fault::FalseGone => self.take_for_gone(victim, random.index(nodes)),
             Fault::WriteError => {
@@ -77,11 +90,13 @@ impl<R: Rules> World<R> {
             Fault::RottenMetadata => {
                 // It counts when a start finds it.
                 self.nodes[victim].disk.rotten_metadata = true;
-                return self.crash(victim, random.per_mille(500));
+                let down = if random.per_mille(500) { Down::Power } else { Down::Kill };
+                return self.crash(victim, down);
             }
             Fault::RottenData => {
                 self.nodes[victim].disk.rotten_data = true;
-                return self.crash(victim, random.per_mille(500));
+                let down = if random.per_mille(500) { Down::Power } else { Down::Kill };
+                return self.crash(victim, down);
             }
             Fault::Isolate | Fault::OneWay | Fault::Halves | Fault::Ring => {
                 let cut = ways(fault, victim, nodes, random);
@@ -145,7 +160,7 @@ impl<R: Rules> World<R> {
     pub(super) fn restart_if_offline(&mut self, node: usize) {
         let partitions = self.nodes[node].process.as_ref().and_then(|it| it.partitions.as_ref());
         if partitions.is_some_and(|partitions| partitions.is_offline()) {
-            self.crash(node, false);
+            self.crash(node, Down::Kill);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::metadata::ControllerDefaults;
 use crate::{ClusterId, DirectoryId, Incarnation, NodeId, ReplicaKey, Rules};
 
 use super::clients::Clients;
-use super::disk::Disk;
+use super::disk::{Disk, Loss};
 use super::env::{Env, Happening, Input};
 use super::faults::{Fault, Without};
 use super::judge::Judge;
@@ -35,6 +35,32 @@ pub(super) struct Node<R: Rules> {
     pub paused: Option<Micros>,
     pub pauses: u32,
     parked: Vec<Input>,
+}
+
+impl<R: Rules> Node<R> {
+    pub fn is_wiped(&self) -> bool {
+        self.disk.directory != directory(self.who.id)
+    }
+
+    /// Whether it is the voter that the configuration names.
+    pub fn is_voter(&self) -> bool {
+        let is_it = |voter: &ReplicaKey| {
+            voter.id == self.who.id
+                && (voter.directory.is_zero() || voter.directory == self.disk.directory)
+        };
+        self.who.voters.iter().any(is_it)
+    }
+}
+
+/// How a process goes down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Down {
+    /// By itself: the page cache survives.
+    Kill,
+    /// Its metadata could not be written.
+    Broken,
+    /// With its machine.
+    Power,
 }
 
 pub(super) struct World<R: Rules> {
@@ -124,10 +150,10 @@ impl<R: Rules> World<R> {
             }
             Happening::Strike(number) => self.strike(number),
             Happening::Repair(number) => self.repair(number),
-            Happening::Crash { node, run, power, fault } => {
+            Happening::Crash { node, run, down, fault } => {
                 if self.nodes[node].run == run && self.nodes[node].process.is_some() {
                     self.env.counts.count(fault);
-                    self.crash(node, power);
+                    self.crash(node, down);
                 }
             }
             Happening::Client { client, event } => {
@@ -156,6 +182,13 @@ impl<R: Rules> World<R> {
         if target.paused.is_some() {
             return target.parked.push(input);
         }
+        if let Input::LinkUp { peer, generation, .. } = &input {
+            // Word of a link that broke meanwhile comes to nothing.
+            let link = self.env.network.link(index(*peer), node);
+            if !link.is_up || link.generation != *generation {
+                return;
+            }
+        }
         if let Input::Peer { from, .. } = &input
             && !self.env.network.passes(index(*from), node)
         {
@@ -177,7 +210,7 @@ impl<R: Rules> World<R> {
         self.judge.after_step(&mut self.nodes, at, &mut self.env);
         match end {
             // After a write that failed nobody knows what the page cache was good for.
-            Some(End::Fatal(_)) => self.crash(at, true),
+            Some(End::Fatal(_)) => self.crash(at, Down::Broken),
             Some(End::Orderly) => self.leave(at),
             None => self.ambush(at, moment),
         }
@@ -201,9 +234,10 @@ impl<R: Rules> World<R> {
         };
         if is_wanted && self.random.per_mille(rate) {
             let run = self.nodes[node].run;
-            let (power, fault) = (self.random.per_mille(700), Fault::Ambush);
+            let power = self.random.per_mille(700);
+            let (down, fault) = (if power { Down::Power } else { Down::Kill }, Fault::Ambush);
             let after = self.random.below(self.env.profile.disk);
-            self.env.after(after, Happening::Crash { node, run, power, fault });
+            self.env.after(after, Happening::Crash { node, run, down, fault });
         }
     }
 }
@@ -247,9 +281,11 @@ impl<R: Rules> World<R> {
             .iter()
             .enumerate()
             .any(|(it, node)| it != at && node.disk.metadata.damaged.is_some());
+        let is_any_wiped = self.nodes.iter().any(|node| node.is_wiped());
         let node = &mut self.nodes[at];
         // Only one voter's log rots at a time: a majority that rots is beyond any protocol.
-        node.disk.rotten_metadata &= node.who.is_controller && !is_another_damaged;
+        let is_safe = node.is_voter() && !is_another_damaged && !is_any_wiped;
+        node.disk.rotten_metadata &= is_safe;
         let rots = (node.disk.rotten_metadata, node.disk.rotten_data);
         let ends: Vec<_> = node
             .disk
@@ -277,38 +313,52 @@ impl<R: Rules> World<R> {
     }
 
     /// The process ends, or the whole machine.
-    pub fn crash(&mut self, at: usize, power: bool) {
+    pub fn crash(&mut self, at: usize, down: Down) {
         if self.nodes[at].process.is_none() {
             return;
         }
-        let node = &mut self.nodes[at];
-        if node.who.is_broker {
+        if down == Down::Power || self.nodes[at].disk.has_suspects() {
             self.judge.stopped_uncleanly(&self.nodes[at]);
         }
-        let node = &mut self.nodes[at];
-        if power {
-            let loss = node.disk.lose_power(&mut self.random);
-            if loss.torn {
-                self.env.counts.count(Fault::TornTail);
+        let (disk, random) = (&mut self.nodes[at].disk, &mut self.random);
+        let loss = match down {
+            Down::Kill => {
+                disk.kill(random);
+                Loss::default()
             }
-            self.env.tell(|| format!("node {} loses power, and {} records", at + 1, loss.lost));
-        } else {
-            node.disk.kill(&mut self.random);
-            self.env.tell(|| format!("node {} is killed", at + 1));
+            Down::Broken => disk.break_down(random),
+            Down::Power => disk.lose_power(random),
+        };
+        if loss.torn {
+            self.env.counts.count(Fault::TornTail);
         }
+        self.env
+            .tell(|| format!("node {} goes down ({down:?}), {} records lost", at + 1, loss.lost));
         self.end_process(at);
     }
 
     /// The process has left in order.
     fn leave(&mut self, at: usize) {
-        let node = &mut self.nodes[at];
-        let was_clean = node.disk.clean_stop.is_some();
-        node.disk.kill(&mut self.random);
-        if node.who.is_broker && !was_clean {
+        if self.nodes[at].disk.has_suspects() {
             self.judge.stopped_uncleanly(&self.nodes[at]);
         }
+        self.nodes[at].disk.kill(&mut self.random);
         self.env.tell(|| format!("node {} has left", at + 1));
         self.end_process(at);
+    }
+
+    /// The disk is replaced by an empty one: what is on it is another voter's and another log
+    /// directory's, under the same node id.
+    pub fn wipe(&mut self, at: usize) {
+        self.crash(at, Down::Power);
+        let node = &mut self.nodes[at];
+        let registered: Vec<_> = node.disk.data.keys().copied().collect();
+        let directory = DirectoryId(node.disk.directory.0 + 0x100);
+        node.disk = Disk::new(node.who.id, directory, self.env.profile.read_batches);
+        for id in registered {
+            self.judge.wiped(&self.nodes[at], id);
+        }
+        self.env.tell(|| format!("node {} has a new disk", at + 1));
     }
 
     fn end_process(&mut self, at: usize) {
@@ -385,7 +435,7 @@ impl<R: Rules> World<R> {
         }
         if !reaches || !passes {
             link.attempts = (link.attempts + 1).min(6);
-            let wait = (20 * MILLIS << link.attempts).min(SECONDS);
+            let wait = ((20 * MILLIS) << link.attempts).min(SECONDS);
             return self.dial_after(a, b, wait);
         }
         (link.is_up, link.attempts) = (true, 0);

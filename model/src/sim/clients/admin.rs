@@ -104,7 +104,8 @@ impl Admin {
     }
 
     fn set_min_insync(&self, hands: &mut Hands<'_>, topic: String) -> Request {
-        let value = hands.random.between(1, hands.env.profile.replication as u64);
+        // Now and then more than there are replicas: then all of them count.
+        let value = hands.random.between(1, hands.env.profile.replication as u64 + 1);
         let op = ConfigOp::Set(value.to_string());
         let change = ConfigChange {
             kind: ResourceKind::Topic,

@@ -73,10 +73,10 @@ impl Verifier {
 
     pub fn served(&mut self, open: Open, served: Served) {
         match (open, served) {
-            (Open::Fresh { id, value }, Served::Produced(Ok(appended))) => {
-                if self.to_write.remove(&id) {
-                    self.to_read.insert((id, appended.base.0, value));
-                }
+            (Open::Fresh { id, value }, Served::Produced(Ok(appended)))
+                if self.to_write.remove(&id) =>
+            {
+                self.to_read.insert((id, appended.base.0, value));
             }
             (Open::Fresh { id, value }, Served::Read(Ok(answer))) => {
                 let first = answer.records.first().map(|record| record.value);

@@ -20,11 +20,18 @@ pub struct DataFile {
     /// The checkpoints, as they were last written.
     pub high_watermark: i64,
     pub recovery_point: i64,
+    /// An fsync failed: what was not on disk before may never be, whoever reads it back now.
+    pub is_suspect: bool,
 }
 
 impl DataFile {
     pub fn new() -> DataFile {
-        DataFile { log: PartitionLog::new(), high_watermark: 0, recovery_point: 0 }
+        DataFile {
+            log: PartitionLog::new(),
+            high_watermark: 0,
+            recovery_point: 0,
+            is_suspect: false,
+        }
     }
 }
 
@@ -38,6 +45,9 @@ pub struct Disk {
     pub data: BTreeMap<TopicPartition, DataFile>,
     /// The clean-shutdown file.
     pub clean_stop: Option<BrokerEpoch>,
+    /// The registration of the last process here, while the machine stays up: what was written is
+    /// there.
+    pub session: Option<BrokerEpoch>,
     /// The next write or fsync of this kind fails.
     pub fail_metadata: bool,
     pub fail_data: bool,
@@ -55,6 +65,7 @@ impl Disk {
             storing: None,
             data: BTreeMap::new(),
             clean_stop: None,
+            session: None,
             fail_metadata: false,
             fail_data: false,
             rotten_metadata: false,
@@ -67,11 +78,31 @@ impl Disk {
     pub fn kill(&mut self, random: &mut Random) {
         self.finish_store(random);
         self.metadata.kill();
+        self.drop_suspects(random);
+    }
+
+    /// The process ended because its metadata log could not be written.
+    pub fn break_down(&mut self, random: &mut Random) -> Loss {
+        self.finish_store(random);
+        self.drop_suspects(random);
+        self.metadata.lose_power(random)
+    }
+
+    /// After a failed fsync the kernel forgets what it could not write.
+    fn drop_suspects(&mut self, random: &mut Random) {
+        for file in self.data.values_mut().filter(|file| file.is_suspect) {
+            file.log.lose_power(random);
+        }
+    }
+
+    pub fn has_suspects(&self) -> bool {
+        self.data.values().any(|file| file.is_suspect)
     }
 
     /// The power went. What may be lost of each partition, whether or not it was this time.
     pub fn lose_power(&mut self, random: &mut Random) -> Loss {
         self.finish_store(random);
+        self.session = None;
         let mut loss = self.metadata.lose_power(random);
         for file in self.data.values_mut() {
             let lost = file.log.lose_power(random);
@@ -110,6 +141,7 @@ impl Disk {
             }
             let point = if is_clean { file.log.end().0 } else { file.recovery_point };
             file.log.reopen(point);
+            file.is_suspect = false;
             if sync {
                 file.log.flushed_up_to(file.log.end().0, true);
             }

@@ -85,9 +85,11 @@ impl Judge {
         }
         let is_in_order = known.produced.is_none_or(|produced| note(ledger, produced, offset.0));
         self.promises += 1;
+        // A reader is told late, of what was committed before who knows what was lost.
+        let number = if min_isr.is_some() { self.promises } else { 0 };
         // How many held a record when it was committed a reader does not know.
         let min_isr = min_isr.unwrap_or(ledger.lowest_min_isr);
-        ledger.make(offset.0, value, self.promises, min_isr);
+        ledger.make(offset.0, value, number, min_isr);
         if let Some(other) = at_once.filter(|_| known.produced.is_some()) {
             self.fail(ONCE, || format!("value {value} in {} at {other} and {offset}", name(id)));
         } else if !is_in_order {
@@ -127,8 +129,10 @@ impl Judge {
             });
             let what = lost.map(|(at, promise)| (at, promise.value));
             let end = file.log.end();
+            let lossy = ledger.describe_lossy();
             self.fail(property, || {
-                format!("node {member} lacks {what:?} of {} (its log ends at {end})", name(id))
+                let id = name(id);
+                format!("node {member} lacks {what:?} of {id} (its log ends at {end}; {lossy})")
             });
         }
     }
@@ -209,6 +213,13 @@ impl Judge {
         if from >= high_watermark {
             return;
         }
+        // What nobody was told of may be lost without a trace; who has it still shows it until it
+        // hears of that.
+        let partition = self.reference.partition(id);
+        let is_in_sync = partition.is_some_and(|it| it.isr.contains(&nodes[at].who.id));
+        if ledger.has_lost && !is_in_sync {
+            return;
+        }
         let view = View { log: &file.log, high_watermark };
         // Who still has what is excused may show it until it hears of its loss.
         let is_forgiven =
@@ -226,6 +237,8 @@ impl Judge {
     /// The committed metadata moved on.
     pub(super) fn follow_partitions<R: Rules>(&mut self, nodes: &[Node<R>]) {
         let mut changed = Vec::new();
+        let registered = std::mem::take(&mut self.registered);
+        let is_strong = !self.flush_before_ack;
         for topic in self.reference.topics.values() {
             let default = Policy { min_isr: 1, unclean: false };
             let min_isr = self.reference.policy(&topic.name, default).min_isr;
@@ -237,7 +250,8 @@ impl Judge {
                     let was = ledger.partition;
                     self.unclean += u64::from(partition.recovering && !was.recovering);
                     let number = self.promises + 1;
-                    ledger.follow(partition, number, min_isr, &self.reference);
+                    let brokers = &self.reference;
+                    ledger.follow(partition, number, min_isr, brokers, &registered, is_strong);
                     changed.push(id);
                 }
             }
@@ -260,6 +274,12 @@ impl Judge {
         let Some(file) = node.disk.data.get(&id) else { return };
         let (me, registration) = (node.who.id, self.registration(node));
         self.ledgers.entry(id).or_default().lose(me, file.log.end(), registration, true);
+    }
+
+    /// A node's log of this partition is gone with its disk.
+    pub fn wiped<R: Rules>(&mut self, node: &Node<R>, id: TopicPartition) {
+        let (me, registration) = (node.who.id, self.registration(node));
+        self.ledgers.entry(id).or_default().lose(me, Offset::ZERO, registration, true);
     }
 
     fn registration<R: Rules>(&self, node: &Node<R>) -> BrokerEpoch {

@@ -90,6 +90,13 @@ impl Ledger {
         self.forgiven.contains(&(offset, value))
     }
 
+    /// Who has lost what, for whoever wonders why that is no excuse.
+    pub fn describe_lossy(&self) -> String {
+        let one = |(node, it): (&NodeId, &Lossy)| format!("{node} may have lost from {}", it.from);
+        let all: Vec<_> = self.lossy.iter().map(one).collect();
+        if all.is_empty() { "nobody has lost anything".to_owned() } else { all.join(", ") }
+    }
+
     pub fn is_lossy(&self, node: NodeId) -> bool {
         self.lossy.contains_key(&node)
     }
@@ -112,8 +119,17 @@ impl Ledger {
         number: u64,
         min_isr: usize,
         brokers: &impl Brokers,
+        registered: &BTreeMap<NodeId, BrokerEpoch>,
+        is_strong: bool,
     ) {
         let before = std::mem::replace(&mut self.partition, *after);
+        // Whoever registers as one that may have lost something is taken at its word.
+        for (&node, &epoch) in registered {
+            let was = before.isr.contains(&node) || before.elr.contains(&node);
+            if was && !after.isr.contains(&node) && !after.elr.contains(&node) {
+                self.lose(node, Offset::ZERO, BrokerEpoch(epoch.0 - 1), is_strong);
+            }
+        }
         for &member in after.isr.iter().filter(|member| !before.isr.contains(member)) {
             let epoch = brokers.epoch(member);
             let is_old = |it: &Lossy| epoch.is_some_and(|epoch| epoch <= it.registration);
@@ -155,6 +171,8 @@ impl Ledger {
             return;
         }
         let lossy = &self.lossy;
+        let is_strong = lossy.values().any(|it| it.is_strong);
+        self.has_lost |= is_strong && lossy.len() >= self.lowest_min_isr.max(1);
         for (offset, promise) in self.promises.iter_mut().enumerate() {
             let Some(promise) = promise.as_mut().filter(|promise| !promise.is_excused) else {
                 continue;

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inline::Nodes;
 use crate::invariant::metadata as invariant;
+use crate::metadata::partition::Policy;
 use crate::metadata::{
-    ConfigOp, ConfigRecord, PartitionRecord, Record, Request, ResourceKind, Response,
+    ConfigOp, ConfigRecord, Image, Partition, PartitionRecord, Record, RegisterBroker, Request,
+    ResourceKind, Response, effective_min_isr,
 };
 use crate::sim::disk::MetaBatch;
 use crate::sim::world::Node;
-use crate::{NodeId, Offset, Rules, TopicId, TopicPartition};
+use crate::{BrokerEpoch, NodeId, Offset, Rules, TopicId, TopicPartition};
 
 use super::Judge;
 
@@ -33,11 +35,18 @@ impl Judge {
     pub(super) fn fold(&mut self, batch: &MetaBatch) {
         let before = self.reference.clone();
         for (index, record) in (0..).zip(&batch.records) {
+            let unfinished = reassigned(&self.reference, record);
             let replayed = self.reference.replay(Offset(batch.base + index), record);
             if let Err(error) = replayed {
                 self.fail(FOLD, || format!("{record:?}: {error}"));
             }
             self.ever.note(record);
+            if let Record::RegisterBroker(RegisterBroker { broker, epoch: None, .. }) = record {
+                self.registered.insert(*broker, BrokerEpoch(batch.base + index));
+            }
+            if let Some((id, before)) = unfinished {
+                self.look_at_reassignment(id, &before);
+            }
         }
         self.reference.end = Offset(batch.end());
         for (id, partition) in self.reference.partitions() {
@@ -53,6 +62,24 @@ impl Judge {
             }
         }
         self.images.insert(batch.end(), self.reference.clone());
+    }
+
+    /// P7: a reassignment that is done has left enough in sync.
+    fn look_at_reassignment(&mut self, id: TopicPartition, before: &Partition) {
+        let found = self.reference.topic(id.topic).zip(self.reference.partition(id));
+        let Some((topic, after)) = found else { return };
+        let target = before.replicas.without(&before.removing);
+        let cancelled = before.replicas.without(&before.adding);
+        let is_done = after.adding.is_empty() && after.removing.is_empty();
+        if !is_done || after.replicas != target || target == cancelled {
+            return;
+        }
+        let default = Policy { min_isr: 1, unclean: false };
+        let min_isr = self.reference.policy(&topic.name, default).min_isr;
+        if after.isr.len() < effective_min_isr(min_isr, after) {
+            let what = format!("{before:?} became {after:?}");
+            self.fail("a reassignment completes with min.insync.replicas in the ISR", || what);
+        }
     }
 
     pub(super) fn look_at_image(&mut self) {
@@ -163,6 +190,14 @@ impl Ever {
             _ => None,
         }
     }
+}
+
+/// The partition that a record changes, if it is being reassigned.
+fn reassigned(image: &Image, record: &Record) -> Option<(TopicPartition, Partition)> {
+    let Record::PartitionChange(change) = record else { return None };
+    let before = image.partition(change.id)?;
+    let is_moving = !before.adding.is_empty() || !before.removing.is_empty();
+    is_moving.then_some((change.id, *before))
 }
 
 fn sorted(nodes: &Nodes) -> Vec<NodeId> {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::metadata::Image;
-use crate::{Epoch, NodeId, Offset, ReplicaKey, Rules, TopicPartition};
+use crate::{BrokerEpoch, Epoch, NodeId, Offset, ReplicaKey, Rules, TopicPartition};
 
 use super::disk::MetaBatch;
 use super::env::{Env, Fact};
@@ -75,6 +75,8 @@ pub(super) struct Judge {
     ledgers: BTreeMap<TopicPartition, Ledger>,
     values: Vec<Value>,
     promises: u64,
+    /// Brokers that registered anew in the latest commits, by their epochs.
+    registered: BTreeMap<NodeId, BrokerEpoch>,
     /// Writes acknowledged with acks=all, and records read.
     pub acknowledged: u64,
     pub shown: u64,
@@ -117,6 +119,7 @@ impl Judge {
                 let id = nodes[at].who.id;
                 self.fail("no machine finds a promise broken", || format!("node {id}: {promise}"));
             }
+            Fact::Broken(property) => self.fail(property, || format!("node {}", at + 1)),
             Fact::Granted { voter, epoch, candidate } => self.granted(voter, epoch, candidate),
             Fact::Replayed => self.replayed(nodes, at),
             Fact::Decided => self.decided(nodes, at),

@@ -186,10 +186,12 @@ impl Judge {
     fn look_at_durability<R: Rules>(&mut self, nodes: &[Node<R>]) {
         let Some(last) = self.committed.values().next_back() else { return };
         let Some(voters) = nodes.first().map(|node| &node.who.voters) else { return };
-        let is_voter = |node: &&Node<R>| voters.iter().any(|voter| voter.id == node.who.id);
-        // A damaged voter has held it, and neither votes nor stands before it does again.
+        let is_voter = |node: &&Node<R>| node.who.is_controller;
+        // A damaged voter has held it, and neither votes nor stands before it does again; one whose
+        // disk was replaced is no voter any more, though what it said before may still count.
         let has = |node: &&Node<R>| {
-            holds_on_disk(&node.disk, last) || node.disk.metadata.damaged.is_some()
+            let is_damaged = node.disk.metadata.damaged.is_some();
+            holds_on_disk(&node.disk, last) || is_damaged || node.is_wiped()
         };
         let holders = nodes.iter().filter(is_voter).filter(has).count();
         if holders * 2 <= voters.len() {
@@ -231,7 +233,8 @@ impl Judge {
                 self.fail(property, || format!("node {} (full check)", at + 1));
             }
         }
-        let is_whole = nodes.iter().all(|node| node.disk.metadata.damaged.is_none());
+        let is_whole =
+            nodes.iter().all(|node| node.disk.metadata.damaged.is_none() && !node.is_wiped());
         let voters = nodes.iter().zip(&views).filter(|(node, _)| node.who.is_controller);
         let voters: Vec<_> = voters.map(|(_, view)| *view).collect();
         if is_whole && !invariant::committed_is_durable(voters.into_iter(), committed) {

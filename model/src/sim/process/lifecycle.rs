@@ -75,6 +75,7 @@ impl<R: Rules> At<'_, R> {
             Effect::CancelTimer(timer) => self.cancel(Timer::Broker(timer)),
             Effect::Registered(epoch) => {
                 self.tell(|| format!("is registered under epoch {epoch}"));
+                self.disk.session = Some(epoch);
                 let Some(partitions) = &mut self.process.partitions else { return };
                 partitions.registration = epoch;
                 let image = Arc::clone(&partitions.image);

@@ -129,7 +129,7 @@ impl<R: Rules> Process<R> {
             .is_controller
             .then(|| Controller::with_rules(who.id, cluster, start.defaults, start.rules));
         let lifecycle = who.is_broker.then(|| {
-            let previous = disk.clean_stop.take();
+            let previous = disk.clean_stop.take().or(disk.session);
             Lifecycle::new(who.id, start.incarnation, disk.directory, previous, start.is_damaged)
         });
         Process {

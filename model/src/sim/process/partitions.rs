@@ -232,10 +232,11 @@ impl<R: Rules> At<'_, R> {
     pub(super) fn data_flushed(&mut self, id: TopicPartition, failed: bool) {
         let Some(partitions) = &mut self.process.partitions else { return };
         let Some((to, truncated)) = partitions.flushing.remove(&id) else { return };
+        let Some(file) = self.disk.data.get_mut(&id) else { return };
         if failed {
+            file.is_suspect = true;
             return self.fail(id);
         }
-        let Some(file) = self.disk.data.get_mut(&id) else { return };
         file.log.flushed_up_to(to, !truncated);
         let flushed = file.log.flushed();
         self.step_replica(id, Event::Flushed(flushed));

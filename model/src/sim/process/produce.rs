@@ -83,9 +83,17 @@ impl<R: Rules> At<'_, R> {
         partitions.produces.next += 1;
         let request = partitions.produces.next;
         partitions.produces.open.insert(request, produce);
+        let too_few = partitions.slots.get(&id).is_some_and(|it| it.replica.is_under_min_isr());
         self.set(Timer::Expire(request));
+        let end = |at: &Self| at.disk.data.get(&id).map(|file| file.log.end());
+        let before = end(self);
         let batch = Run { base: 0, records: vec![record] };
         self.step_replica(id, Event::Append { request, batch, acks });
+        if too_few && acks == Acks::All && end(self) != before {
+            self.env.facts.push(Fact::Broken(
+                "acks=all is refused while the ISR is below min.insync.replicas",
+            ));
+        }
     }
 
     pub(super) fn produced(&mut self, request: u64, result: Result<Appended, ErrorCode>) {

@@ -170,6 +170,12 @@ impl<R: Rules> At<'_, R> {
     }
 
     pub(super) fn quorum_message(&mut self, from: NodeId, message: raft::Message<Chunk>) {
+        if let raft::Message::FetchResponse(answer) = &message
+            && !matches!(answer.outcome, raft::FetchOutcome::Records { .. })
+        {
+            let (outcome, end) = (answer.outcome.clone(), self.disk.metadata.end());
+            self.tell(|| format!("its log ends at {end}, {from} answers: {outcome:?}"));
+        }
         if let raft::Message::Fetch(_) = &message {
             self.process.held.remove(&from);
             self.cancel(Timer::Hold(from));

@@ -87,12 +87,13 @@ impl<R: Rules> At<'_, R> {
         let response = Box::new(response);
         match self.process.replies.waiting.remove(&id) {
             Some(Whom::Local(id)) => self.later(1, Input::LocalReply { id, response }),
-            Some(Whom::Remote { peer, generation, id }) => {
-                if self.process.up.get(&peer).map(|link| link.0) == Some(generation) {
-                    self.send(peer, Message::Reply { id, response });
-                }
+            Some(Whom::Remote { peer, generation, id })
+                if self.process.up.get(&peer).map(|link| link.0) == Some(generation) =>
+            {
+                self.send(peer, Message::Reply { id, response });
             }
-            None => {}
+            // Whoever asked is gone.
+            Some(Whom::Remote { .. }) | None => {}
         }
     }
 
