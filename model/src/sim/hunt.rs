@@ -50,11 +50,13 @@ fn aim_of(guard: Guard) -> Aim {
 }
 
 /// What must become of a guard's removal; `None` where a simulation has nothing to say: no machine
-/// asks for the guard, or only an order of events that a run hardly meets shows that it is gone.
+/// asks for the guard, or only an order of events that a run hardly meets shows that it is gone, or
+/// it serves how soon a cluster recovers.
 pub fn fate_of(guard: Guard) -> Option<Fate> {
     use Guard::*;
     match guard {
-        DropCheckQuorum | DropEndQuorum | DropPrevote | UnfenceAtOnce => Some(Fate::Survives),
+        DropCheckQuorum | DropEndQuorum => Some(Fate::Survives),
+        // No machine asks.
         AckOwnEnd
         | TruncateThenAppend
         | CountRemovedLeader
@@ -62,7 +64,18 @@ pub fn fate_of(guard: Guard) -> Option<Fate> {
         | TwoUncommittedVoterSets
         | SnapshotOffByOne
         | HwFromDivergence => None,
-        CompareLogMemberwise | PrevoteUnderLiveLeader => None,
+        // Records of a given shape on the logs of several nodes at once.
+        CompareLogMemberwise
+        | CommitOldEpoch
+        | HwAtEpochStart
+        | VoterWithoutDirectory
+        | TwoMinIsrs
+        | KeepFollowerState
+        | SkipLeaderEpoch => None,
+        // Without it the cluster may take longer to elect than a run waits.
+        DropPrevote | PrevoteUnderLiveLeader => None,
+        // UnfenceAtOnce too: a broker deletes the logs that no metadata asked for once it is
+        // unfenced, so that unfencing it before it has replayed them loses what it holds.
         _ => Some(Fate::Killed),
     }
 }

@@ -307,6 +307,9 @@ impl Judge {
             .filter_map(|node| {
                 let slot = node.process.as_ref()?.partitions.as_ref()?.slots.get(&id)?;
                 let log = &node.disk.data.get(&id)?.log;
+                // One that rests has not fitted its checkpoint to its log yet.
+                let replica = &slot.replica;
+                (replica.is_leader() || replica.is_follower()).then_some(())?;
                 Some(View { log, high_watermark: slot.replica.high_watermark().0 })
             })
             .collect();

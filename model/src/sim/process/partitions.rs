@@ -49,6 +49,7 @@ pub(in crate::sim) struct Partitions<R: Rules> {
     pub(super) heard: BTreeMap<NodeId, Micros>,
     pub(super) told_silent: BTreeMap<NodeId, Micros>,
     pub(super) produces: Produces,
+    has_failed: bool,
 }
 
 impl<R: Rules> Partitions<R> {
@@ -69,6 +70,7 @@ impl<R: Rules> Partitions<R> {
             heard: BTreeMap::new(),
             told_silent: BTreeMap::new(),
             produces: Produces::default(),
+            has_failed: false,
         }
     }
 
@@ -76,8 +78,9 @@ impl<R: Rules> Partitions<R> {
         self.produces.is_empty()
     }
 
+    /// A disk has failed in this process, which asks to be fenced from then on.
     pub fn is_offline(&self) -> bool {
-        self.slots.values().any(|slot| slot.is_offline)
+        self.has_failed
     }
 }
 
@@ -149,6 +152,7 @@ impl<R: Rules> At<'_, R> {
         if std::mem::replace(&mut slot.is_offline, true) {
             return;
         }
+        partitions.has_failed = true;
         self.forget(id);
         self.refuse_produces(id, crate::ErrorCode::KafkaStorageError);
         self.step_broker(broker::Event::StorageFailed);
