@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::log::{Extent, Log};
 use crate::metadata::Record;
-use crate::raft::{RaftLog, SnapshotId};
+use crate::raft::{RaftLog, SnapshotId, Voters, VotersRecord};
 use crate::sim::random::Random;
 use crate::{Epoch, EpochEnd, NodeId, Offset};
 
@@ -348,6 +348,15 @@ impl RaftLog for MetaLog {
     fn append_leader_change(&mut self, epoch: Epoch, _: NodeId) {
         let (base, id) = (self.end().0, self.new_id());
         self.push(Arc::new(MetaBatch { base, epoch: epoch.0, id, records: Vec::new() }));
+    }
+
+    /// The simulated quorums are static ones.
+    fn voters_below(&self, _: Offset) -> Option<VotersRecord> {
+        None
+    }
+
+    fn append_voters(&mut self, _: Epoch, _: &Voters) {
+        unreachable!("nobody asks for other voters")
     }
 
     fn snapshot(&self) -> Option<SnapshotId> {

@@ -128,6 +128,8 @@ impl<R: Rules> At<'_, R> {
             Effect::StoreSnapshotChunk { snapshot, position, bytes, last } => {
                 self.store_chunk(snapshot, position, bytes, last);
             }
+            // The simulated quorums are static ones: nobody asks for other voters.
+            Effect::VotersKnown | Effect::VotersAnswered { .. } => {}
             Effect::Violation(promise) => self.violation(promise),
         }
     }
