@@ -199,6 +199,14 @@ impl Judge {
         }
     }
 
+    /// What nobody was told of may be lost without a trace; a replica that is out of sync and has it
+    /// still shows it until it hears of that.
+    pub(super) fn may_show_lost(&self, node: NodeId, id: TopicPartition) -> bool {
+        let partition = self.reference.partition(id);
+        let is_in_sync = partition.is_some_and(|it| it.isr.contains(&node));
+        !is_in_sync && self.ledgers.get(&id).is_some_and(|ledger| ledger.has_lost)
+    }
+
     fn look_at_shown<R: Rules>(
         &mut self,
         nodes: &[Node<R>],
@@ -213,11 +221,7 @@ impl Judge {
         if from >= high_watermark {
             return;
         }
-        // What nobody was told of may be lost without a trace; who has it still shows it until it
-        // hears of that.
-        let partition = self.reference.partition(id);
-        let is_in_sync = partition.is_some_and(|it| it.isr.contains(&nodes[at].who.id));
-        if ledger.has_lost && !is_in_sync {
+        if self.may_show_lost(nodes[at].who.id, id) {
             return;
         }
         let view = View { log: &file.log, high_watermark };

@@ -128,6 +128,8 @@ impl Judge {
                 self.acknowledged += 1;
                 self.promise(nodes, id, offset, value, Some(min_isr));
             }
+            // Who is out of sync may show what the others have lost, until it hears of that.
+            Fact::Shown { id, .. } if self.may_show_lost(nodes[at].who.id, id) => {}
             Fact::Shown { id, from, records } => {
                 for (offset, record) in (from.0..).zip(records) {
                     self.shown += 1;
