@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, brokers, check, configs, consume, control, down, log_dump, logs, produce, quorum,
+    bench, brokers, check, configs, consume, control, down, log_dump, logs, produce, quorum, sim,
     status, storage, topics, trace, up,
 };
 use crate::node::{self, NodeArgs};
@@ -42,6 +42,7 @@ enum Command {
     Log(log_dump::LogArgs),
     Check(check::CheckArgs),
     Trace(trace::TraceArgs),
+    Sim(sim::SimArgs),
     Bench(bench::BenchArgs),
 }
 
@@ -68,6 +69,7 @@ impl Cli {
             Command::Log(args) => log_dump::run(args),
             Command::Check(args) => check::run(args),
             Command::Trace(args) => trace::run(args),
+            Command::Sim(args) => sim::run(args),
             Command::Bench(args) => bench::run(args),
         }
     }
@@ -113,6 +115,9 @@ mod tests {
             "trace replay d --at 7 --show effects",
             "trace replay d --step",
             "trace show d --machine 4/orders-0 --from 5 --effects",
+            "sim --seeds 10 --first 5 --steps 1000 --threads 2",
+            "sim --seed 7 --shrink --story f --without ring,kill --without-strikes 3,4",
+            "sim --mutate all --report f --output json",
             "bench produce t --records 1000 --size 100",
             "bench latency t --rate 1000 --seconds 5",
         ];

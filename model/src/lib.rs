@@ -34,6 +34,8 @@ pub mod raft;
 pub mod replay;
 pub mod replica;
 pub mod rules;
+#[cfg(feature = "check")]
+pub mod sim;
 
 pub use error::ErrorCode;
 pub use ids::*;

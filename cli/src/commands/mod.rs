@@ -12,6 +12,7 @@ pub mod log_dump;
 pub mod logs;
 pub mod produce;
 pub mod quorum;
+pub mod sim;
 pub mod status;
 pub mod storage;
 pub mod topics;

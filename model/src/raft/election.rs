@@ -43,8 +43,12 @@ impl<R: Rules> Quorum<R> {
         }
     }
 
-    /// Becomes Candidate, which only a Prospective may; `prospects` are the pre-votes.
+    /// Becomes Candidate, which only a Prospective may; `prospects` are the pre-votes. With a
+    /// damaged log it does not, however many would vote: asking around told it who leads.
     fn stand<L: RaftLog>(&mut self, io: &mut Io<'_, L>, prospects: Tally) {
+        if io.log.is_damaged() {
+            return self.lose_prospects(io);
+        }
         // A granted pre-vote is no vote: the tally begins with the candidate's own.
         let holds = self.rules.holds(Guard::PrevoteIsVote);
         let tally = if holds { self.own_vote() } else { prospects };
@@ -222,13 +226,14 @@ impl<R: Rules> Quorum<R> {
             }
             _ => false,
         };
-        !led && self.is_up_to_date(io, vote)
+        !led && !io.log.is_damaged() && self.is_up_to_date(io, vote)
     }
 
     /// Q3: one vote an epoch, none where the epoch has a leader, and only to a log that misses
     /// nothing of this one.
     fn may_vote<L: RaftLog>(&self, io: &Io<'_, L>, vote: Vote) -> bool {
         match self.vote {
+            _ if io.log.is_damaged() => false,
             Some(voted) if self.same_candidate(voted, vote.candidate) => true,
             Some(_) if self.rules.holds(Guard::VoteTwice) => false,
             _ => self.leader().is_none() && self.is_up_to_date(io, vote),

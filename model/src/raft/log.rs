@@ -35,6 +35,13 @@ pub trait RaftLog: Log<Batch: Extent> {
     /// `position`, its end is where the next chunk begins.
     fn read_snapshot(&self, snapshot: SnapshotId, position: u64) -> Option<(Self::Batch, bool)>;
 
+    /// The log was damaged, and what it had promised to hold is not all there yet: it has not been
+    /// refetched past its former end. Until then the node grants no vote and does not stand (Q3):
+    /// a majority that counts it might know nothing of what it has lost.
+    fn is_damaged(&self) -> bool {
+        false
+    }
+
     /// The log below the snapshot's end may go; if the log is shorter than the snapshot or differs
     /// from it, it restarts, empty, at the snapshot's end (Q11).
     fn cut_to_snapshot(&mut self, snapshot: SnapshotId);

@@ -47,6 +47,7 @@ pub struct MemoryLog {
     /// The Voters records, in order, and before them what the log was formatted with, or what the
     /// snapshot says.
     pub voters: Vec<VotersRecord>,
+    pub damaged: bool,
 }
 
 impl MemoryLog {
@@ -131,6 +132,10 @@ impl RaftLog for MemoryLog {
     fn read_snapshot(&self, snapshot: SnapshotId, position: u64) -> Option<(Batch, bool)> {
         let known = self.snapshot == Some(snapshot) && position < 2;
         known.then(|| (Batch::of(position as i64, &[0]), position == 1))
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.damaged
     }
 
     fn cut_to_snapshot(&mut self, snapshot: SnapshotId) {

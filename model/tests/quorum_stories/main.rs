@@ -299,3 +299,30 @@ fn a_log_whose_beginning_is_in_no_snapshot_is_refused() {
     let cluster = Cluster::with_logs(1, vec![log]);
     assert!(matches!(cluster.node(1).said.last(), Some(Effect::Violation(_))));
 }
+
+/// Node 3 had been in the majority that holds the second record, and its disk has lost it: together
+/// with node 1, which never had it, it could elect a leader that knows nothing of it.
+#[test]
+fn a_voter_with_a_damaged_log_neither_votes_nor_stands_until_it_is_whole_again() {
+    let damaged = MemoryLog { damaged: true, ..MemoryLog::of(&[1]) };
+    let logs = vec![MemoryLog::of(&[1]), MemoryLog::of(&[1, 1]), damaged];
+    let mut cluster = Cluster::with_logs(3, logs);
+    cluster.time_out(1, ELECTION);
+    cluster.carry_among(&[1, 3]);
+    assert!(!cluster.node(1).machine.is_leader(), "{}", cluster.is(1));
+    cluster.time_out(3, ELECTION);
+    cluster.carry_among(&[1, 3]);
+    assert_eq!(cluster.node(3).machine.role(), "Unattached");
+    assert!(cluster.election_timer(3).is_some(), "it waits to be told of a leader");
+
+    // Whoever has everything leads, and once the log is whole its voter votes again.
+    cluster.wires.clear();
+    cluster.elect(2);
+    assert_eq!(cluster.node(3).log.epochs, cluster.node(2).log.epochs);
+    cluster.nodes[2].log.damaged = false;
+    cluster.step(2, Event::Resign);
+    cluster.carry();
+    cluster.time_out(1, ELECTION);
+    cluster.carry_among(&[1, 3]);
+    assert!(cluster.node(1).machine.is_leader(), "{}", cluster.is(1));
+}

@@ -484,6 +484,10 @@ impl RaftLog for MetadataLog {
         Some((Records { bytes, base, end, last_epoch: snapshot.epoch.0 }, last))
     }
 
+    fn is_damaged(&self) -> bool {
+        self.damaged.is_some()
+    }
+
     fn cut_to_snapshot(&mut self, snapshot: SnapshotId) {
         self.snapshot_stored(snapshot);
         if self.differs_from(snapshot) {

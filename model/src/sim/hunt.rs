@@ -1,0 +1,100 @@
+//! Seeded bugs: with one guard gone, some seed must show it.
+
+use crate::Guard;
+use crate::check::{Fate, Mutated};
+
+use super::{Aim, Outcome, Setup, run};
+
+/// What became of one guard's removal.
+#[derive(Clone, Debug)]
+pub struct Hunt {
+    pub guard: Guard,
+    /// Seeds that were run, the last of which found it if one did.
+    pub seeds: u64,
+    pub steps: u64,
+    pub found: Option<Outcome>,
+}
+
+/// What a guard's seeds are drawn for: its family, every other time.
+fn aim_of(guard: Guard) -> Aim {
+    use Guard::*;
+    match guard {
+        VoteBeforeDurable
+        | SkipLogUpToDate
+        | CompareLogMemberwise
+        | CommitOldEpoch
+        | HwAtEpochStart
+        | RestartAsLeader
+        | CountUnflushed
+        | AckOwnEnd
+        | CommitOnNack
+        | TruncateThenAppend
+        | MajorityIsHalf
+        | CountRemovedLeader
+        | ReconfigureBeforeCommit
+        | TwoUncommittedVoterSets
+        | VoterWithoutDirectory
+        | PrevoteIsVote
+        | PrevoteUnderLiveLeader
+        | SnapshotOffByOne
+        | DropPrevote
+        | DropCheckQuorum
+        | DropEndQuorum
+        | IgnoreDivergence
+        | HwFromDivergence
+        | VoteTwice => Aim::Quorum,
+        UncleanKeepsElr | ElectDeadLastLeader | ElrOutsideReplicas | ReassignBelowMinIsr
+        | TwoMinIsrs | UnfenceAtOnce | ElectAnyReplica | FencedJoinsIsr => Aim::Metadata,
+        _ => Aim::Partitions,
+    }
+}
+
+/// What must become of a guard's removal; `None` where a simulation has nothing to say: no machine
+/// asks for the guard, or only an order of events that a run hardly meets shows that it is gone, or
+/// it serves how soon a cluster recovers.
+pub fn fate_of(guard: Guard) -> Option<Fate> {
+    use Guard::*;
+    match guard {
+        DropCheckQuorum | DropEndQuorum => Some(Fate::Survives),
+        // No machine asks.
+        AckOwnEnd
+        | TruncateThenAppend
+        | CountRemovedLeader
+        | ReconfigureBeforeCommit
+        | TwoUncommittedVoterSets
+        | SnapshotOffByOne
+        | HwFromDivergence => None,
+        // Records of a given shape on the logs of several nodes at once.
+        CompareLogMemberwise
+        | CommitOldEpoch
+        | HwAtEpochStart
+        | VoterWithoutDirectory
+        | TwoMinIsrs
+        | KeepFollowerState
+        | SkipLeaderEpoch => None,
+        // Without it the cluster may take longer to elect than a run waits.
+        DropPrevote | PrevoteUnderLiveLeader => None,
+        // UnfenceAtOnce too: a broker deletes the logs that no metadata asked for once it is
+        // unfenced, so that unfencing it before it has replayed them loses what it holds.
+        _ => Some(Fate::Killed),
+    }
+}
+
+/// The setup of a hunt's seed; also that of a replay.
+pub fn seed_of(guard: Guard, seed: u64, steps: u64) -> Setup {
+    let aim = if seed.is_multiple_of(4) { Aim::Wide } else { aim_of(guard) };
+    Setup { aim, ..Setup::new(seed, steps) }
+}
+
+/// Runs seeds without the guard until one breaks a promise, or `go_on` says that it is enough.
+pub fn hunt(guard: Guard, first: u64, steps: u64, mut go_on: impl FnMut(u64) -> bool) -> Hunt {
+    let mut hunt = Hunt { guard, seeds: 0, steps: 0, found: None };
+    while hunt.found.is_none() && go_on(hunt.seeds) {
+        let setup = seed_of(guard, first + hunt.seeds, steps);
+        let outcome = run(&setup, Mutated(Some(guard)));
+        hunt.seeds += 1;
+        hunt.steps += outcome.steps;
+        hunt.found = outcome.broken.is_some().then_some(outcome);
+    }
+    hunt
+}

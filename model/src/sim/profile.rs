@@ -1,0 +1,285 @@
+//! What one seed's run is like: its cluster, its timing, and which faults it draws.
+//!
+//! Swarm-style: each seed switches most kinds of faults off and draws the rates of the others, so
+//! that rare combinations happen and no kind drowns the rest.
+
+use super::faults::{Fault, Without};
+use super::random::Random;
+
+/// Microseconds of simulated time.
+pub type Micros = u64;
+
+pub(super) const MILLIS: Micros = 1_000;
+pub(super) const SECONDS: Micros = 1_000 * MILLIS;
+
+/// What a run is drawn for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Aim {
+    /// Anything.
+    #[default]
+    Wide,
+    /// The controllers' quorum: elections, crashes right after votes and appends.
+    Quorum,
+    /// Partitions: leaders that change, ISRs that shrink, power losses.
+    Partitions,
+    /// Registration, fencing and reassignment.
+    Metadata,
+}
+
+/// At what moments an ambush strikes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Ambushes {
+    pub voted: bool,
+    pub led: bool,
+    pub appended: bool,
+    pub took_records: bool,
+    pub became_leader: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Profile {
+    pub controllers: usize,
+    pub brokers: usize,
+    /// How many nodes have both roles.
+    pub combined: usize,
+    pub topics: usize,
+    pub partitions: usize,
+    pub replication: usize,
+    pub min_insync: i32,
+    pub flush_before_ack: bool,
+    pub unclean_sweep: bool,
+    pub producers: usize,
+    pub consumers: usize,
+    /// Mean time between two writes of a producer.
+    pub write_every: Micros,
+    pub admin_every: Micros,
+    /// Mean time between two strikes.
+    pub strike_every: Micros,
+    /// Strikes that this run draws from, with weights.
+    pub strikes: Vec<(Fault, u32)>,
+    pub loss: u32,
+    pub duplicate: u32,
+    pub reorder: u32,
+    pub delay: u32,
+    pub slow_disk: u32,
+    pub drift: bool,
+    pub metadata_lag: u32,
+    /// Per mille of the moments at which one may strike.
+    pub ambush: u32,
+    pub ambushes: Ambushes,
+    /// Of voters only, or brokers only.
+    pub victims: Victims,
+    pub latency: Micros,
+    pub disk: Micros,
+    pub election: Micros,
+    pub fetch: Micros,
+    pub session: Micros,
+    pub lag: Micros,
+    /// Batches of metadata after which a node writes a snapshot.
+    pub snapshot_batches: usize,
+    /// Batches that one answer to a fetch carries at most.
+    pub read_batches: usize,
+    pub in_flight: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Victims {
+    All,
+    Controllers,
+    Brokers,
+}
+
+impl Aim {
+    /// What a seed is drawn for when nobody says otherwise.
+    pub fn of(seed: u64) -> Aim {
+        [Aim::Wide, Aim::Quorum, Aim::Partitions, Aim::Metadata][(seed % 4) as usize]
+    }
+}
+
+impl Profile {
+    pub fn draw(seed: u64, aim: Aim, without: &Without) -> Profile {
+        let random = &mut Random::stream(seed, 1);
+        let mut profile = Profile::sizes(random);
+        profile.draw_times(random);
+        profile.draw_faults(random);
+        profile.aim(random, aim);
+        profile.leave_out(without);
+        profile
+    }
+
+    fn sizes(random: &mut Random) -> Profile {
+        let controllers = random.pick(&[3, 3, 3, 4, 5]).unwrap_or(3);
+        let brokers = random.between(3, 6) as usize;
+        let is_combined = random.per_mille(250);
+        let combined = if is_combined { random.between(1, 3) as usize } else { 0 };
+        Profile {
+            controllers,
+            brokers,
+            combined,
+            topics: random.between(1, 4) as usize,
+            partitions: random.between(1, 3) as usize,
+            replication: random.pick(&[2, 3, 3, 3, 4]).unwrap_or(3).min(brokers),
+            min_insync: random.pick(&[1, 2, 2, 2]).unwrap_or(2),
+            flush_before_ack: random.per_mille(350),
+            unclean_sweep: random.per_mille(60),
+            producers: random.between(1, 4) as usize,
+            consumers: random.between(1, 3) as usize,
+            write_every: random.between(10, 150) * MILLIS,
+            admin_every: random.between(400, 4_000) * MILLIS,
+            strike_every: random.between(300, 6_000) * MILLIS,
+            strikes: Vec::new(),
+            loss: 0,
+            duplicate: 0,
+            reorder: 0,
+            delay: 0,
+            slow_disk: 0,
+            drift: false,
+            metadata_lag: 0,
+            ambush: 0,
+            ambushes: Ambushes::default(),
+            victims: Victims::All,
+            latency: 0,
+            disk: 0,
+            election: 0,
+            fetch: 0,
+            session: 0,
+            lag: 0,
+            snapshot_batches: random.between(8, 80) as usize,
+            read_batches: random.between(1, 8) as usize,
+            in_flight: random.between(1, 4) as usize,
+        }
+    }
+
+    fn draw_times(&mut self, random: &mut Random) {
+        self.latency = random.between(100, 8_000);
+        self.disk = random.between(200, 12_000);
+        self.election = random.between(150, 1_000) * MILLIS;
+        self.fetch = random.between(300, 2_000) * MILLIS;
+        self.session = random.between(1_500, 9_000) * MILLIS;
+        self.lag = random.between(500, 4_000) * MILLIS;
+    }
+
+    fn draw_faults(&mut self, random: &mut Random) {
+        for &fault in Fault::STRIKES {
+            if random.per_mille(350) {
+                self.strikes.push((fault, random.between(1, 6) as u32));
+            }
+        }
+        let mut some = |odds: u32, most: u64| match random.per_mille(odds) {
+            true => random.between(1, most) as u32,
+            false => 0,
+        };
+        self.loss = some(250, 60);
+        self.duplicate = some(250, 60);
+        self.reorder = some(250, 150);
+        self.delay = some(300, 40);
+        self.slow_disk = some(300, 60);
+        self.metadata_lag = some(300, 200);
+        self.ambush = some(250, 250);
+        self.drift = random.per_mille(300);
+        self.ambushes = Ambushes {
+            voted: random.per_mille(500),
+            led: random.per_mille(300),
+            appended: random.per_mille(200),
+            took_records: random.per_mille(200),
+            became_leader: random.per_mille(300),
+        };
+        self.victims = match random.below(6) {
+            0 => Victims::Controllers,
+            1 => Victims::Brokers,
+            _ => Victims::All,
+        };
+    }
+
+    fn aim(&mut self, random: &mut Random, aim: Aim) {
+        match aim {
+            Aim::Wide => {}
+            Aim::Quorum => {
+                self.victims = Victims::Controllers;
+                self.controllers = random.pick(&[3, 3, 4, 5]).unwrap_or(3);
+                (self.brokers, self.combined, self.topics) = (3, 0, 1);
+                self.producers = 1;
+                self.strike_every = random.between(100, 900) * MILLIS;
+                self.admin_every = random.between(30, 300) * MILLIS;
+                self.election = random.between(60, 300) * MILLIS;
+                self.ambush = random.between(100, 700) as u32;
+                self.ambushes.voted = true;
+                self.slow_disk = random.between(0, 300) as u32;
+                let network =
+                    [Fault::Isolate, Fault::Halves, Fault::OneWay, Fault::Ring, Fault::Wipe];
+                let favoured = [Fault::PowerLoss, Fault::LinkBreak, Fault::Pause];
+                self.favour(random, &favoured, &network);
+            }
+            Aim::Partitions => {
+                self.victims = Victims::Brokers;
+                self.strike_every = random.between(150, 1_500) * MILLIS;
+                self.write_every = random.between(5, 40) * MILLIS;
+                self.metadata_lag = random.between(0, 500) as u32;
+                self.ambush = random.between(0, 200) as u32;
+                self.session = random.between(600, 2_500) * MILLIS;
+                self.lag = random.between(150, 1_500) * MILLIS;
+                let favoured = [Fault::PowerLoss, Fault::Kill, Fault::Pause, Fault::OneWay];
+                let sometimes = [Fault::Isolate, Fault::Shutdown, Fault::RottenData];
+                self.favour(random, &favoured, &sometimes);
+            }
+            Aim::Metadata => {
+                self.strike_every = random.between(200, 2_000) * MILLIS;
+                self.admin_every = random.between(80, 500) * MILLIS;
+                self.session = random.between(600, 3_000) * MILLIS;
+                let favoured = [Fault::Kill, Fault::PowerLoss, Fault::Shutdown];
+                self.favour(random, &favoured, &[Fault::Isolate, Fault::FalseGone]);
+            }
+        }
+    }
+
+    /// Draws from these more than from the rest.
+    fn favour(&mut self, random: &mut Random, always: &[Fault], sometimes: &[Fault]) {
+        let mut more: Vec<Fault> = always.to_vec();
+        more.extend(sometimes.iter().filter(|_| random.per_mille(500)));
+        for fault in more {
+            self.strikes.retain(|(other, _)| *other != fault);
+            self.strikes.push((fault, random.between(5, 12) as u32));
+        }
+    }
+
+    fn leave_out(&mut self, without: &Without) {
+        let is_out = |fault| without.kinds.contains(&fault);
+        self.strikes.retain(|(fault, _)| !is_out(*fault));
+        let rates = [
+            (Fault::Loss, &mut self.loss),
+            (Fault::Duplicate, &mut self.duplicate),
+            (Fault::Reorder, &mut self.reorder),
+            (Fault::Delay, &mut self.delay),
+            (Fault::SlowDisk, &mut self.slow_disk),
+            (Fault::MetadataLag, &mut self.metadata_lag),
+            (Fault::Ambush, &mut self.ambush),
+        ];
+        rates.into_iter().filter(|(fault, _)| is_out(*fault)).for_each(|(_, rate)| *rate = 0);
+        self.drift &= !is_out(Fault::Drift);
+    }
+
+    /// The faults end: what is left is a good network and a good disk.
+    pub fn heal(&mut self) {
+        self.strikes.clear();
+        (self.loss, self.duplicate, self.reorder, self.delay) = (0, 0, 0, 0);
+        (self.slow_disk, self.metadata_lag, self.ambush) = (0, 0, 0);
+    }
+
+    /// In one line, for reports.
+    pub fn describe(&self) -> String {
+        let flush = if self.flush_before_ack { "before-ack" } else { "page-cache" };
+        let strikes: Vec<_> = self.strikes.iter().map(|(fault, _)| fault.name()).collect();
+        format!(
+            "{} controllers, {} brokers ({} combined), {} topics of {} partitions, {} replicas, \
+             min.insync {}, log.flush {flush}; strikes: {}",
+            self.controllers,
+            self.brokers,
+            self.combined,
+            self.topics,
+            self.partitions,
+            self.replication,
+            self.min_insync,
+            strikes.join(", ")
+        )
+    }
+}
