@@ -315,13 +315,14 @@ impl<R: Rules> At<'_, R> {
 
     /// This broker has no replica of the partition any more: its log goes.
     fn remove(&mut self, id: TopicPartition) {
-        let Some(partitions) = &mut self.process.partitions else { return };
-        if let Some(mut slot) = partitions.slots.remove(&id) {
-            let mut effects = Vec::new();
-            slot.replica.retire(&mut effects);
-            effects.into_iter().for_each(|effect| self.run_replica_effect(id, effect));
+        let Some(partitions) = &self.process.partitions else { return };
+        if partitions.slots.contains_key(&id) {
+            self.step_replica(id, Event::Retired);
             self.refuse_produces(id, crate::ErrorCode::NotLeaderOrFollower);
             self.forget(id);
+        }
+        if let Some(partitions) = &mut self.process.partitions {
+            partitions.slots.remove(&id);
         }
         self.disk.data.remove(&id);
         self.tell(|| format!("has no replica of {} any more", name(id)));
