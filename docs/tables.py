@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes docs/proof.md: what the judges said, from their own reports.
+"""Writes docs/proof.md and the README's table of models: what the judges said, from their own reports.
 
-    docs/tables.py --check FILE... --mutations FILE [--sim FILE] [--sim-mutations FILE] [--note TEXT]
+    docs/tables.py --check FILE --mutations FILE [--sim FILE] [--sim-mutations FILE] [--note TEXT]
 
 The files are the JSON of `kraft check --report`, `kraft check --mutate all --report`, `kraft sim --report` and
 `kraft sim --mutate all --report`; what TLC found is read from tla/results. With --compare nothing is written:
@@ -18,6 +18,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/proof.md"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- models -->", "<!-- end of models -->"
 RESULTS = ROOT / "tla/results"
 
 
@@ -34,15 +36,20 @@ def table(header, rows):
     return "\n".join([row(header), row("---" for _ in header), *map(row, rows)])
 
 
-def models(outcomes):
+def models(outcomes, with_bounds):
+    header = ["model", "tier", "states", "depth", "s", "states/s", "verdict"]
     rows = []
     for it in outcomes:
         rate = it["unique"] / max(it["seconds"], 1e-3)
-        rows.append([f"`{it['model']}`", f"{it['unique']:,}", it["depth"], f"{it['seconds']:.1f}", f"{rate:,.0f}",
-                     it["verdict"], it["bounds"]])
-    total = sum(it["unique"] for it in outcomes)
-    rows.append(["all", f"{total:,}", "", f"{sum(it['seconds'] for it in outcomes):.0f}", "", "", ""])
-    return table(["model", "states", "depth", "s", "states/s", "verdict", "bounds"], rows)
+        rows.append([f"`{it['model']}`", it["tier"], f"{it['unique']:,}", it["depth"], f"{it['seconds']:.1f}",
+                     f"{rate:,.0f}", it["verdict"], it["bounds"]])
+    for tier in dict.fromkeys(it["tier"] for it in outcomes):
+        chosen = [it for it in outcomes if it["tier"] == tier]
+        states, seconds = sum(it["unique"] for it in chosen), sum(it["seconds"] for it in chosen)
+        rows.append([f"all of {tier}", tier, f"{states:,}", "", f"{seconds:.0f}", "", "", ""])
+    if with_bounds:
+        return table([*header, "bounds"], rows)
+    return table(header, [cells[:-1] for cells in rows])
 
 
 def tlc_mutations():
@@ -93,14 +100,28 @@ def names(page):
     return set(re.findall(r"^\| (`[^`]+`) \|", page, re.M))
 
 
+def origin(asked):
+    return f"{datetime.date.today()}, commit {commit()}. {asked.note}".strip()
+
+
+def read(path):
+    return json.loads(pathlib.Path(path).read_text())
+
+
+def write_readme(asked):
+    """The models' table stands in the README as well, between two comments."""
+    text = README.read_text()
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    README.write_text(f"{before}{BEGIN}\n{origin(asked)}\n\n{models(read(asked.check), False)}\n{END}{after}")
+
+
 def page(asked):
-    read = lambda path: json.loads(pathlib.Path(path).read_text())
     parts = ["# What the judges said\n",
-             f"{datetime.date.today()}, commit {commit()}. {asked.note} `docs/tables.py` writes this page from the judges' "
+             f"{origin(asked)} `docs/tables.py` writes this page from the judges' "
              "own reports; how to run them is in the README. Seconds are of one thread on a machine of two cores.\n",
              "## Models, exhaustively within their bounds\n"]
-    for path in asked.check:
-        parts.append(models(read(path)) + "\n")
+    parts.append(models(read(asked.check), True) + "\n")
     if asked.sim:
         parts += ["## Simulation\n", simulation(read(asked.sim)) + "\n"]
     parts += ["## Mutations\n",
@@ -112,7 +133,7 @@ def page(asked):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", nargs="+", required=True)
+    parser.add_argument("--check", required=True)
     parser.add_argument("--mutations", required=True)
     parser.add_argument("--sim")
     parser.add_argument("--sim-mutations")
@@ -122,6 +143,7 @@ def main():
     text = page(asked)
     if not asked.compare:
         PAGE.write_text(text)
+        write_readme(asked)
         return
     # A quick run judges less than the page tells of: what it judges must be there.
     missing = names(text) - names(PAGE.read_text())

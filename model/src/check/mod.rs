@@ -103,6 +103,17 @@ pub enum Tier {
     Deep,
 }
 
+impl Tier {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Quick => "quick",
+            Tier::Full => "full",
+            Tier::Deep => "deep",
+        }
+    }
+}
+
 /// A configuration that must hold.
 #[derive(Clone, Copy)]
 pub struct Configuration {

@@ -63,6 +63,7 @@ mod tests {
         Outcome {
             model: "quorum".to_owned(),
             bounds: "3 voters".to_owned(),
+            tier: Some("quick"),
             mutation: None,
             unique: 7,
             generated: 9,

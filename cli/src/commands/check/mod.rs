@@ -19,7 +19,7 @@ use outcome::Outcome;
 
 /// Check the protocol exhaustively within bounds: every order of events, crash and loss
 ///
-/// JSON: [{model, bounds, mutation, unique, generated, depth, seconds, collision_chance, verdict,
+/// JSON: [{model, bounds, tier, mutation, unique, generated, depth, seconds, collision_chance, verdict,
 /// reached, missed, violated, rule, trace}]; 'verdict' is holds, violated, vacuous (a state that had to be
 /// reached was not) or unfinished. Ends with exit code 3 if a property is violated, or with --mutate
 /// if a mutation that must be caught is not, or one that must survive is not.
@@ -106,7 +106,7 @@ fn report(path: &Path, outcomes: &[Outcome]) -> Result<(), Failure> {
 #[derive(Clone, Debug, Serialize)]
 struct Listed {
     name: &'static str,
-    kind: &'static str,
+    kind: String,
     judge: &'static str,
     bounds: String,
 }
@@ -114,19 +114,15 @@ struct Listed {
 fn list() -> Vec<Listed> {
     let models = check::models().into_iter().map(|model| Listed {
         name: model.name,
-        kind: match model.tier {
-            Tier::Quick => "model, quick",
-            Tier::Full => "model, full",
-            Tier::Deep => "model, deep",
-        },
+        kind: format!("model, {}", model.tier.name()),
         judge: model.name,
         bounds: (model.bounds)(),
     });
     let mutations = check::mutations().into_iter().map(|mutation| Listed {
         name: mutation.guard.name(),
         kind: match mutation.fate {
-            Fate::Killed => "mutation, to be caught",
-            Fate::Survives => "mutation, to survive",
+            Fate::Killed => "mutation, to be caught".to_owned(),
+            Fate::Survives => "mutation, to survive".to_owned(),
         },
         judge: mutation.model,
         bounds: (mutation.bounds)(),
@@ -136,7 +132,7 @@ fn list() -> Vec<Listed> {
 
 fn list_table(all: &[Listed]) -> String {
     let row = |it: &Listed| {
-        vec![it.name.to_owned(), it.kind.to_owned(), it.judge.to_owned(), it.bounds.clone()]
+        vec![it.name.to_owned(), it.kind.clone(), it.judge.to_owned(), it.bounds.clone()]
     };
     table(&["name", "kind", "judge", "bounds"], all.iter().map(row))
 }

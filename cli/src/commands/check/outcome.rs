@@ -8,6 +8,8 @@ use serde::Serialize;
 pub struct Outcome {
     pub model: String,
     pub bounds: String,
+    /// When the model is checked: quick, full or deep. None for a mutation.
+    pub tier: Option<&'static str>,
     pub mutation: Option<&'static str>,
     pub unique: usize,
     pub generated: usize,
@@ -39,6 +41,7 @@ pub enum Verdict {
 impl Outcome {
     pub fn new(
         model: &str,
+        tier: Option<&'static str>,
         mutation: Option<&'static str>,
         explored: &Explored,
         as_expected: bool,
@@ -58,6 +61,7 @@ impl Outcome {
         Outcome {
             model: model.to_owned(),
             bounds: explored.bounds.clone(),
+            tier,
             mutation,
             unique: explored.unique_states,
             generated: explored.generated,

@@ -14,6 +14,7 @@ use crate::output::{grouped, notice};
 /// An exploration, and what must come out of it.
 pub struct Job {
     model: &'static str,
+    tier: Option<&'static str>,
     mutation: Option<&'static str>,
     bounds: fn() -> String,
     explore: fn(&Budget) -> Explored,
@@ -22,15 +23,16 @@ pub struct Job {
 
 impl From<Configuration> for Job {
     fn from(it: Configuration) -> Job {
-        let Configuration { name, bounds, explore, .. } = it;
-        Job { model: name, mutation: None, bounds, explore, fate: None }
+        let Configuration { name, tier, bounds, explore, .. } = it;
+        Job { model: name, tier: Some(tier.name()), mutation: None, bounds, explore, fate: None }
     }
 }
 
 impl From<Mutation> for Job {
     fn from(it: Mutation) -> Job {
         let Mutation { guard, fate, model, bounds, hunt } = it;
-        Job { model, mutation: Some(guard.name()), bounds, explore: hunt, fate: Some(fate) }
+        let mutation = Some(guard.name());
+        Job { model, tier: None, mutation, bounds, explore: hunt, fate: Some(fate) }
     }
 }
 
@@ -43,7 +45,7 @@ impl Job {
             Some(Fate::Killed) => caught,
             Some(Fate::Survives) => !caught && explored.complete,
         };
-        Outcome::new(self.model, self.mutation, &explored, as_expected)
+        Outcome::new(self.model, self.tier, self.mutation, &explored, as_expected)
     }
 
     fn announcement(&self) -> String {
