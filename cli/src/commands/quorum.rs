@@ -100,12 +100,12 @@ pub fn run(args: &QuorumArgs) -> Result<(), Failure> {
 
 fn show(args: &QuorumArgs, quorum: &Quorum) -> Result<(), Failure> {
     match args.command {
-        QuorumCommand::Replicas => args.output.answer(&quorum.replicas, replica_table),
+        QuorumCommand::Replicas => args.output.answer(&quorum.replicas, |all| replica_table(all)),
         _ => args.output.answer(&status(quorum), status_table),
     }
 }
 
-fn replica_table(replicas: &Vec<Replica>) -> String {
+fn replica_table(replicas: &[Replica]) -> String {
     let rows = replicas.iter().map(|replica| {
         vec![
             replica.id.to_string(),
