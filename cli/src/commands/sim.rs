@@ -168,7 +168,7 @@ fn shrink(args: &SimArgs, setup: &Setup, guard: Option<Guard>) -> Result<Option<
     if let Some(guard) = guard {
         text += &format!(" --mutate {}", guard.name());
     }
-    let kinds: Vec<_> = shrunk.setup.without.kinds.iter().map(|fault| fault.name()).collect();
+    let kinds: Vec<_> = shrunk.setup.without.kinds.iter().map(|it| it.name().to_owned()).collect();
     let strikes: Vec<_> = shrunk.setup.without.strikes.iter().map(u32::to_string).collect();
     for (option, values) in [("--without", kinds), ("--without-strikes", strikes)] {
         if !values.is_empty() {

@@ -315,11 +315,9 @@ impl<R: Rules> At<'_, R> {
 
     /// This broker has no replica of the partition any more: its log goes.
     fn remove(&mut self, id: TopicPartition) {
+        self.step_replica(id, Event::Retired);
         let Some(partitions) = &mut self.process.partitions else { return };
-        if let Some(mut slot) = partitions.slots.remove(&id) {
-            let mut effects = Vec::new();
-            slot.replica.retire(&mut effects);
-            effects.into_iter().for_each(|effect| self.run_replica_effect(id, effect));
+        if partitions.slots.remove(&id).is_some() {
             self.refuse_produces(id, crate::ErrorCode::NotLeaderOrFollower);
             self.forget(id);
         }
