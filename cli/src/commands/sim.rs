@@ -168,8 +168,8 @@ fn shrink(args: &SimArgs, setup: &Setup, guard: Option<Guard>) -> Result<Option<
     if let Some(guard) = guard {
         text += &format!(" --mutate {}", guard.name());
     }
-    let kinds = shrunk.setup.without.kinds.iter().map(|fault| fault.name().to_owned()).collect();
-    let strikes: Vec<String> = shrunk.setup.without.strikes.iter().map(u32::to_string).collect();
+    let kinds: Vec<_> = shrunk.setup.without.kinds.iter().map(|it| it.name().to_owned()).collect();
+    let strikes: Vec<_> = shrunk.setup.without.strikes.iter().map(u32::to_string).collect();
     for (option, values) in [("--without", kinds), ("--without-strikes", strikes)] {
         if !values.is_empty() {
             text += &format!(" {option} {}", values.join(","));

@@ -315,14 +315,11 @@ impl<R: Rules> At<'_, R> {
 
     /// This broker has no replica of the partition any more: its log goes.
     fn remove(&mut self, id: TopicPartition) {
-        let Some(partitions) = &self.process.partitions else { return };
-        if partitions.slots.contains_key(&id) {
-            self.step_replica(id, Event::Retired);
+        self.step_replica(id, Event::Retired);
+        let Some(partitions) = &mut self.process.partitions else { return };
+        if partitions.slots.remove(&id).is_some() {
             self.refuse_produces(id, crate::ErrorCode::NotLeaderOrFollower);
             self.forget(id);
-        }
-        if let Some(partitions) = &mut self.process.partitions {
-            partitions.slots.remove(&id);
         }
         self.disk.data.remove(&id);
         self.tell(|| format!("has no replica of {} any more", name(id)));
