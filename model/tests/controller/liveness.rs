@@ -38,6 +38,18 @@ fn a_closed_link_alone_fences_nobody() {
 }
 
 #[test]
+fn a_link_that_stands_again_is_a_sign_of_life_of_the_same_process_alone() {
+    let mut cluster = Cluster::with_topic(3);
+    let session = Timer::Session(NodeId(1));
+    for (incarnation, renewed) in [(Incarnation(5), false), (incarnation(1, 1), true)] {
+        cluster.timers.remove(&session);
+        cluster.step(Event::Disconnected { broker: NodeId(1) });
+        cluster.step(Event::Connected { broker: NodeId(1), incarnation });
+        assert_eq!(cluster.timers.contains(&session), renewed);
+    }
+}
+
+#[test]
 fn evidence_about_another_incarnation_says_nothing() {
     let mut cluster = Cluster::with_topic(3);
     cluster.step(Event::PeerGone { broker: NodeId(1), incarnation: Incarnation(5) });

@@ -127,8 +127,20 @@ impl Active {
         }
     }
 
-    /// Only a reconnect: there is less to doubt.
-    pub fn connected<R: Rules>(&mut self, scope: &Scope<R>, id: NodeId, fx: &mut Effects) {
+    /// Only a reconnect: there is less to doubt. The process that answers is alive, which is what a
+    /// heartbeat would say: its session starts anew, so that links which break faster than
+    /// heartbeats get through fence nobody (B3).
+    pub fn connected<R: Rules>(
+        &mut self,
+        scope: &Scope<R>,
+        id: NodeId,
+        incarnation: Incarnation,
+        fx: &mut Effects,
+    ) {
+        let registered = self.latest.broker(id).filter(|it| it.incarnation == incarnation);
+        if registered.is_some_and(|it| !it.fenced) && self.sessions.contains_key(&id) {
+            self.touch(id, fx);
+        }
         if let Some(window) = &mut self.suspicion.window
             && window.closed.remove(&id)
         {

@@ -262,7 +262,7 @@ impl<R: Rules> Controller<R> {
         let scope = self.scope();
         self.links.opened(broker, incarnation);
         if let Some(active) = &mut self.active {
-            active.connected(&scope, broker, fx);
+            active.connected(&scope, broker, incarnation, fx);
         }
     }
 
