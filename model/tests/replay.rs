@@ -283,6 +283,7 @@ fn a_brokers_life_runs_again_too() {
         broker::Event::Controller(Some(NodeId(1))),
         broker::Event::Registered(Some(Ok(BrokerEpoch(3)))),
         broker::Event::HeartbeatAnswered(Some(Ok(reply))),
+        broker::Event::Metadata { end: Offset(4), fenced: Some(false) },
     ];
     for event in life {
         let seam = Seam { recording: &mut recording, track: &mut track, at: 2 };

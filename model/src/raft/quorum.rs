@@ -108,7 +108,25 @@ impl<R: Rules> Quorum<R> {
 
     /// Everything but the rules, for the digest of a trace.
     pub(crate) fn hash_state(&self, hasher: &mut impl Hasher) {
-        (self.me, self.configured, self.standing()).hash(hasher);
+        // Field by field, so that a new one cannot be forgotten.
+        let Quorum {
+            rules: _,
+            me,
+            configured,
+            voters,
+            voters_at,
+            epoch,
+            vote,
+            role,
+            high_watermark,
+            connected,
+            attempts,
+            ask_next,
+            guide,
+        } = self;
+        (me, configured, voters, voters_at).hash(hasher);
+        (epoch, vote, role, high_watermark).hash(hasher);
+        (connected, attempts, ask_next, guide).hash(hasher);
     }
 
     /// Q2: what the node was decides what it may be now.

@@ -57,9 +57,6 @@ pub enum VoterChangeError {
     SetNotCommitted,
     #[error("a voter is a node and its directory, and no directory was named")]
     NoDirectory,
-    /// Said by the shell, which knows what process it is: the machine sees a replica like others.
-    #[error("that node is no controller: it could be elected and could not act")]
-    NoController,
     #[error("a voter with this node id is there already: remove it first")]
     Duplicate,
     #[error("there are as many voters as a quorum can have")]
@@ -74,6 +71,9 @@ pub enum VoterChangeError {
     NotCommitted,
     #[error("this node lost its leadership before the change was committed; it may still be")]
     LostLeadership,
+    /// Said by the shell, which knows what process it is: the machine sees a replica like others.
+    #[error("that node is no controller: it could be elected and could not act")]
+    NoController,
 }
 
 impl VoterChangeError {
