@@ -81,12 +81,10 @@ impl Controllers {
         };
         let Machine::Controller { machine } = &replayed.after else { return };
         match event {
-            Event::Lead { epoch, next } => {
-                if self.active.is_none_or(|(known, ..)| known < *epoch) {
-                    self.active = Some((*epoch, replayed.node, replayed.incarnation));
-                    self.fail_over(*next);
-                    self.image = machine.committed().clone();
-                }
+            Event::Lead { epoch, next } if self.is_newer(*epoch) => {
+                self.active = Some((*epoch, replayed.node, replayed.incarnation));
+                self.fail_over(*next);
+                self.image = machine.committed().clone();
             }
             Event::Committed { base, records, .. } => self.commit(*base, records),
             _ => {}
@@ -106,6 +104,10 @@ impl Controllers {
                 self.say("Reject", cause.broker, []);
             }
         }
+    }
+
+    fn is_newer(&self, epoch: Epoch) -> bool {
+        self.active.is_none_or(|(known, ..)| known < epoch)
     }
 
     /// The offset below `next` is the new leader's own control record; what lies from there on was
