@@ -107,7 +107,7 @@ def count(config, speed, record):
     print("\n".join(lines), flush=True)
     if record and equal:
         run.RESULTS.mkdir(exist_ok=True)
-        (run.RESULTS / f"{config.stem}.txt").write_text("\n".join([*lines, run.origin()]) + "\n")
+        (run.RESULTS / f"{config.stem}.txt").write_text("\n".join([*lines, run.ORIGIN]) + "\n")
     return equal
 
 

@@ -44,6 +44,10 @@ def origin():
     return f"{datetime.date.today()}, commit {commit or 'unknown'}{' and changes' if changed else ''}"
 
 
+# As it was when the runs began.
+ORIGIN = origin()
+
+
 def describe(result):
     if result.error:
         return f"failed after {result.distinct} distinct states: {result.error}"
@@ -64,7 +68,7 @@ def run_configs(configs, record, timeout):
         if record and as_expected:
             RESULTS.mkdir(exist_ok=True)
             lines = [f"{config.name}: {verdict}", f"{result.generated} states generated",
-                     f"{result.cpu:.0f} s of CPU, {result.wall:.0f} s in all, one worker", origin()]
+                     f"{result.cpu:.0f} s of CPU, {result.wall:.0f} s in all, one worker", ORIGIN]
             (RESULTS / f"{config.stem}.txt").write_text("\n".join(lines) + "\n")
     return good
 
@@ -109,7 +113,7 @@ def write_table(path, rows):
     rows = [("mutation", "violated", "distinct states", "trace", "CPU s"), *rows]
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    path.write_text("\n".join([*lines, "", origin()]) + "\n")
+    path.write_text("\n".join([*lines, "", ORIGIN]) + "\n")
 
 
 def main():
