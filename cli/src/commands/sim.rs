@@ -264,11 +264,17 @@ fn hunt(args: &SimArgs, guards: &[Guard]) -> Result<(), Failure> {
         let (mut seeds, mut steps, mut found) = (0, 0, None);
         let run = |number| {
             let setup = sim::seed_of(guard, args.first + number, args.steps);
-            sim::run(&with_options(args, setup), Mutated(Some(guard)))
+            sim::try_without(guard, &with_options(args, setup))
         };
-        on_threads(args, most, run, |outcome| {
+        on_threads(args, most, run, |(outcome, shipped)| {
             (seeds, steps) = (seeds + 1, steps + outcome.steps);
-            if outcome.broken.is_some() {
+            if let Some(broken) = shipped.as_ref().and_then(|shipped| shipped.broken.as_ref()) {
+                let seed = outcome.seed;
+                output::notice(&format!(
+                    "seed {seed} breaks with every guard in force: {}",
+                    broken.property
+                ));
+            } else if outcome.broken.is_some() {
                 found = Some(outcome);
             }
             found.is_none()

@@ -1,7 +1,7 @@
 //! Seeded bugs: with one guard gone, some seed must show it.
 
-use crate::Guard;
 use crate::check::{Fate, Mutated};
+use crate::{Guard, Shipped};
 
 use super::{Aim, Outcome, Setup, run};
 
@@ -56,27 +56,40 @@ pub fn fate_of(guard: Guard) -> Option<Fate> {
     use Guard::*;
     match guard {
         DropCheckQuorum | DropEndQuorum => Some(Fate::Survives),
-        // No machine asks.
-        AckOwnEnd
-        | TruncateThenAppend
-        | CountRemovedLeader
-        | ReconfigureBeforeCommit
-        | TwoUncommittedVoterSets
-        | SnapshotOffByOne
-        | HwFromDivergence => None,
-        // Records of a given shape on the logs of several nodes at once.
-        CompareLogMemberwise
-        | CommitOldEpoch
-        | HwAtEpochStart
-        | VoterWithoutDirectory
-        | TwoMinIsrs
-        | KeepFollowerState
-        | SkipLeaderEpoch => None,
-        // Without it the cluster may take longer to elect than a run waits.
-        DropPrevote | PrevoteUnderLiveLeader => None,
-        // UnfenceAtOnce too: a broker deletes the logs that no metadata asked for once it is
-        // unfenced, so that unfencing it before it has replayed them loses what it holds.
-        _ => Some(Fate::Killed),
+        VoteBeforeDurable | SkipLogUpToDate | RestartAsLeader | CountUnflushed | CommitOnNack
+        | MajorityIsHalf | PrevoteIsVote | IgnoreDivergence | VoteTwice | HwFalls => {
+            Some(Fate::Killed)
+        }
+        FencedJoinsIsr
+        | ElectDeadLastLeader
+        | ElrOutsideReplicas
+        | ReassignBelowMinIsr
+        | ElectAnyReplica
+        | UncleanKeepsElr
+        | ReplyBeforeCommit
+        | KeepOverlay
+        | ProducerIdsUnrecorded
+        | RestartKeepsIsr
+        | FenceTwoAtOnce
+        | StoppingStaysInIsr
+        | InactiveInNewIsr
+        | PreferredFromAnywhere
+        | ElectionWipesElr
+        | MinIsrKeepsElr
+        | RemovedStaysInIsr => Some(Fate::Killed),
+        SkipPartitionEpoch
+        | HwOverCommittedIsr
+        | TruncateToHighWatermark
+        | HwUnderMinIsr
+        | JoinBeforeEpochStart
+        | JoinBelowHighWatermark
+        | StaleFetchResponse
+        | SkipSequenceCheck
+        | AppendUnderMinIsr
+        | DuplicateAboveHighWatermark => Some(Fate::Killed),
+        // No machine asks, only an order of events that a run hardly meets shows it, or it serves
+        // how soon a cluster recovers.
+        _ => None,
     }
 }
 
@@ -86,15 +99,24 @@ pub fn seed_of(guard: Guard, seed: u64, steps: u64) -> Setup {
     Setup { aim, ..Setup::new(seed, steps) }
 }
 
-/// Runs seeds without the guard until one breaks a promise, or `go_on` says that it is enough.
+/// Runs a setup without a guard. What breaks under the shipped rules as well says nothing about the
+/// guard, and convicts nobody: the second outcome is then theirs.
+pub fn try_without(guard: Guard, setup: &Setup) -> (Outcome, Option<Outcome>) {
+    let outcome = run(setup, Mutated(Some(guard)));
+    let shipped = outcome.broken.is_some().then(|| run(setup, Shipped));
+    (outcome, shipped.filter(|shipped| shipped.broken.is_some()))
+}
+
+/// Runs seeds without the guard until one breaks a promise that the shipped rules keep, or `go_on`
+/// says that it is enough.
 pub fn hunt(guard: Guard, first: u64, steps: u64, mut go_on: impl FnMut(u64) -> bool) -> Hunt {
     let mut hunt = Hunt { guard, seeds: 0, steps: 0, found: None };
     while hunt.found.is_none() && go_on(hunt.seeds) {
         let setup = seed_of(guard, first + hunt.seeds, steps);
-        let outcome = run(&setup, Mutated(Some(guard)));
+        let (outcome, shipped) = try_without(guard, &setup);
         hunt.seeds += 1;
         hunt.steps += outcome.steps;
-        hunt.found = outcome.broken.is_some().then_some(outcome);
+        hunt.found = (outcome.broken.is_some() && shipped.is_none()).then_some(outcome);
     }
     hunt
 }

@@ -32,7 +32,7 @@ mod strikes;
 mod world;
 
 pub use faults::{Fault, FaultCounts, Without};
-pub use hunt::{Hunt, fate_of, hunt, seed_of};
+pub use hunt::{Hunt, fate_of, hunt, seed_of, try_without};
 pub use judge::Broken;
 pub use profile::{Aim, Micros};
 pub use shrink::{Shrunk, shrink};

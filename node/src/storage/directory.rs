@@ -268,6 +268,15 @@ impl LogDirectory {
         session::write(&self.path, epoch)
     }
 
+    /// A write here has failed: whoever is killed now may have lost something.
+    ///
+    /// # Errors
+    ///
+    /// The device's.
+    pub fn failed(&self) -> Result<(), StorageError> {
+        session::forget(&self.path)
+    }
+
     /// Says that everything is on disk and the checkpoints are written, and lets go of the
     /// directory (L6). Call it after every log's close job succeeded.
     ///

@@ -36,6 +36,22 @@ pub(super) fn write(dir: &Path, epoch: BrokerEpoch) -> Result<(), StorageError> 
     fs::rename(&beside, &path).context("write", &path)
 }
 
+/// Vouches no longer for what is in `dir`: a write has failed, and the kernel may have forgotten what
+/// it could not bring to disk.
+///
+/// # Errors
+///
+/// The device's.
+pub(super) fn forget(dir: &Path) -> Result<(), StorageError> {
+    let path = dir.join(SESSION);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context("delete", &path)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The registration under which `dir` was last used, if the machine has been up ever since.
 pub(super) fn read(dir: &Path) -> Result<Option<BrokerEpoch>, StorageError> {
     let path = dir.join(SESSION);
@@ -69,5 +85,9 @@ mod tests {
         write(dir.path(), BrokerEpoch(12)).expect("writable");
         let expected = boot().map(|_| BrokerEpoch(12));
         assert_eq!(read(dir.path()).expect("readable"), expected);
+        for _ in 0..2 {
+            forget(dir.path()).expect("deletable, and not there any more");
+            assert_eq!(read(dir.path()).expect("readable"), None);
+        }
     }
 }

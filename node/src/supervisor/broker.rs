@@ -113,7 +113,11 @@ impl BrokerSupervisor {
             features: vec![(METADATA_VERSION_FEATURE.to_owned(), 1, METADATA_VERSION)],
             rack: config.rack.clone(),
             directories: identity.data_ids(),
-            previous_epoch: identity.previous_epoch(),
+            previous_epoch: match partitions.has_damage() {
+                // Nobody vouches for logs that are not whole, whatever ended the last process.
+                true => BrokerEpoch::NONE,
+                false => identity.previous_epoch(),
+            },
             damaged: partitions.is_damaged(),
         };
         let recorder = Recorder::open(config.trace.as_ref(), origin, "broker")?;
@@ -253,6 +257,11 @@ impl Handler<StorageFailed> for BrokerSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: StorageFailed, _: &mut Self::Context) {
+        if let Some(identity) = &self.identity
+            && let Err(error) = identity.storage_failed()
+        {
+            warn!(%error, "the failure is not noted: a kill may pass for one that loses nothing");
+        }
         if let Some(lifecycle) = &self.lifecycle {
             post(lifecycle, lifecycle::Input::StorageFailed);
         }

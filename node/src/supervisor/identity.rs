@@ -103,6 +103,11 @@ impl Identity {
         self.data().iter().try_for_each(|directory| directory.registered(epoch))
     }
 
+    /// A write has failed: from now on no kill counts as one that loses nothing.
+    pub fn storage_failed(&self) -> Result<(), StorageError> {
+        self.data().iter().try_for_each(|directory| directory.failed())
+    }
+
     /// Writes down that this stop was clean, and lets go of the directories.
     pub fn close(self, epoch: BrokerEpoch) -> Result<(), StorageError> {
         let log_dirs = self.log_dirs;

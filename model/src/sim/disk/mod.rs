@@ -136,6 +136,8 @@ impl Disk {
         let victim = random.index(self.data.len().max(1));
         for (index, file) in self.data.values_mut().enumerate() {
             if rots && index == victim && file.log.rot(random).is_some() {
+                // Nobody vouches for logs that are not whole.
+                self.session = None;
                 let end = file.log.end().0;
                 is_damaged |= end < file.recovery_point || end < file.high_watermark;
             }

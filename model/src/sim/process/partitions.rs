@@ -239,6 +239,7 @@ impl<R: Rules> At<'_, R> {
         let Some(file) = self.disk.data.get_mut(&id) else { return };
         if failed {
             file.is_suspect = true;
+            self.disk.session = None;
             return self.fail(id);
         }
         file.log.flushed_up_to(to, !truncated);

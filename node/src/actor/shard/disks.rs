@@ -60,6 +60,8 @@ pub(super) struct Opened {
     pub logs: Vec<(TopicPartition, FoundLog)>,
     /// Damage below what was flushed or committed was found.
     pub is_damaged: bool,
+    /// Something is damaged, wherever: the logs do not hold all that was written.
+    pub has_damage: bool,
 }
 
 pub(super) struct Disks {
@@ -138,6 +140,7 @@ impl Disks {
             let mut opened = Opened::default();
             while let Some((directory, home)) = homes.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let (id, found, recovery) = self.open(directory, home, config)?;
+                opened.has_damage |= recovery.damage.is_some();
                 opened.is_damaged |= recovery.damage.is_some_and(|damage| {
                     damage.below_recovery_point || damage.below_high_watermark
                 });
@@ -153,6 +156,7 @@ impl Disks {
         for part in parts {
             let part = part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             all.is_damaged |= part.is_damaged;
+            all.has_damage |= part.has_damage;
             all.logs.extend(part.logs);
         }
         Ok(all)

@@ -50,6 +50,7 @@ struct Inner {
     outside: Outside,
     me: NodeId,
     is_damaged: bool,
+    has_damage: bool,
 }
 
 /// The partitions cannot be taken up.
@@ -118,6 +119,7 @@ impl Partitions {
             outside: common.outside,
             me,
             is_damaged: opened.is_damaged,
+            has_damage: opened.has_damage,
         })))
     }
 
@@ -125,6 +127,12 @@ impl Partitions {
     /// as damaged.
     pub fn is_damaged(&self) -> bool {
         self.0.is_damaged
+    }
+
+    /// Opening the logs has found any damage: they do not hold all that the last process wrote, even
+    /// where nobody can say whether it had been flushed or committed.
+    pub fn has_damage(&self) -> bool {
+        self.0.has_damage
     }
 
     /// The threads on which the shards live: clients' connections live there too.
