@@ -1,7 +1,8 @@
 //! The configurations: what is bounded, and how far.
 
 use crate::check::{
-    Budget, Checked, Configuration, Fate, Mutated, Mutation, Outcome, Tier, explore_within, serve,
+    Budget, Checked, Configuration, Fate, Mutated, Mutation, Outcome, Tier, explore_within,
+    hunt_within, serve,
 };
 use crate::{Guard, LeaderEpoch};
 
@@ -155,7 +156,11 @@ macro_rules! mutation {
     ($guard:ident, $fate:ident, $model:expr) => {{
         const MODEL: ReplicaModel = ReplicaModel { rules: Mutated(Some(Guard::$guard)), ..$model };
         fn hunt(budget: &Budget) -> Outcome {
-            explore_within(&MODEL, budget)
+            // Without a guard epochs may grow without end: only breadth first is an end in sight.
+            match Fate::$fate {
+                Fate::Killed => hunt_within(&MODEL, budget),
+                Fate::Survives => explore_within(&MODEL, budget),
+            }
         }
         Mutation {
             guard: Guard::$guard,
