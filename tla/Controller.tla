@@ -171,15 +171,16 @@ Decide(b) ==
        /\ Write(after, Latest.registration)
        /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, left>>
 
-(* L3: INELIGIBLE_REPLICA rolls the proposal back. K1: the refusal rests on   *)
-(* what is committed.                                                         *)
+(* L3: the leader rolls its proposal back when it hears of the refusal, which *)
+(* by the new partition epoch is no later than it hears of anything after it. *)
 Refuse(b) ==
-    LET x == alters[b]
-    IN /\ x.kind = "asked" /\ committed = Len(log)
-       /\ AlterError(Latest.partition, b, x.asked, Active(Latest), EpochsIn(Latest))
-            = "INELIGIBLE_REPLICA"
-       /\ alters' = [alters EXCEPT ![b] = NoAlter]
-       /\ UNCHANGED <<log, committed, seen, process, shutdownAt, complete, left>>
+    LET x     == alters[b]
+        p     == Latest.partition
+        error == AlterError(p, b, x.asked, Active(Latest), EpochsIn(Latest))
+    IN /\ x.kind = "asked" /\ x.epoch = Latest.registration[b].epoch
+       /\ Refusal(p, error) # p
+       /\ Write(Refusal(p, error), Latest.registration)
+       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, left>>
 
 (* P7 *)
 Reassign(target) ==
@@ -385,7 +386,7 @@ MayDecide(b) ==
        /\ Change(p, Altered(x.asked.isr, FALSE), Active(Latest)) # p
 
 MayRefuse(b) ==
-    /\ alters[b].kind = "asked" /\ committed = Len(log)
+    /\ alters[b].kind = "asked" /\ alters[b].epoch = Latest.registration[b].epoch
     /\ AlterError(Latest.partition, b, alters[b].asked, Active(Latest), EpochsIn(Latest))
         = "INELIGIBLE_REPLICA"
 

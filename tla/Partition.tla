@@ -212,6 +212,13 @@ AlterError(p, sender, asked, active, epochOf) ==
         THEN "INELIGIBLE_REPLICA"
     ELSE ""
 
+(* P3: the refusal of an ineligible member is written down: it changes nothing *)
+(* but the partition epoch, and so voids every copy of the proposal that is   *)
+(* still on its way. Its sender no longer counts the member.                  *)
+Refusal(p, error) ==
+    IF error = "INELIGIBLE_REPLICA" /\ Holds("refuse-without-trace")
+    THEN [p EXCEPT !.partitionEpoch = @ + 1] ELSE p
+
 (* P7: replicas that were being added may be dropped only while enough others *)
 (* hold everything, since a record may rest on them.                          *)
 MayDrop(p, dropped) ==

@@ -378,7 +378,7 @@ Decide(b) ==
         error == IF x.sender # registration[b].epoch THEN "STALE_BROKER_EPOCH"
                  ELSE AlterError(partition, b, x.asked, Active, RegisteredEpochs)
         after == IF error = "" THEN Change(partition, Altered(x.asked.isr, FALSE), Active)
-                 ELSE partition
+                 ELSE Refusal(partition, error)
         inForce == [leaderEpoch |-> after.leaderEpoch, isr |-> after.isr,
                     partitionEpoch |-> after.partitionEpoch, recovering |-> after.recovering]
         answer == [kind |-> "answered", leaderEpoch |-> x.asked.leaderEpoch,

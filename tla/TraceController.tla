@@ -72,7 +72,7 @@ TraceNext ==
     \/ Is("BeginShutdown") /\ BeginShutdown(Line.broker, TRUE) /\ Wrote
     \/ Is("FinishShutdown") /\ FinishShutdown(Line.broker) /\ Wrote
     \/ Is("Ask") /\ Asked(Line.broker, Line.asked, Line.epoch)
-    \/ Is("Decide") /\ Decide(Line.broker) /\ Wrote
+    \/ Is("Decide") /\ (Decide(Line.broker) \/ Refuse(Line.broker)) /\ Wrote
     \/ Is("Reject") /\ Rejected(Line.broker)
     \/ Is("Reassign") /\ Reassign(Line.target) /\ Wrote
     \/ Is("Cancel") /\ Cancel /\ Wrote
