@@ -125,6 +125,21 @@ pub struct Configuration {
     pub serve: fn(SocketAddr),
 }
 
+/// A configuration of a model that must hold. The model is made anew for each use, so that plain
+/// functions do for all of them.
+macro_rules! configuration {
+    ($model:expr, $tier:expr) => {
+        $crate::check::Configuration {
+            name: $crate::check::Checked::name(&$model),
+            tier: $tier,
+            bounds: || $crate::check::Checked::bounds(&$model),
+            explore: |budget| $crate::check::explore_within(&$model, budget),
+            serve: |address| $crate::check::serve(&$model, address),
+        }
+    };
+}
+use configuration;
+
 /// What becomes of a model whose guard is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fate {

@@ -2,7 +2,10 @@
 //! `cargo run --release -p kraft-tests --features interop --bin rdkafka-failover [KILLS]`.
 //!
 //! One record in flight, acks=all, librdkafka's default timers, whose phase is random at each kill. Prints one
-//! JSON object with the median and the longest time from the signal to the next acknowledgement, in milliseconds.
+//! JSON object with the median and the longest time from the signal to the next acknowledgement, in milliseconds:
+//! `fresh_client` with a client for each kill, and `one_client` with one client through all kills, seconds apart.
+//! The latter also shows librdkafka's own back-off before it dials a broker again that it has seen die lately
+//! (`reconnect.backoff.max.ms`, 10 s).
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -12,7 +15,7 @@ use kraft_tests::wait::median;
 use kraft_tests::{Cluster, Layout, eventually, wire};
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, ProducerContext};
 
 const TOPIC: &str = "t";
 
@@ -74,13 +77,7 @@ fn random_phase_ms() -> u64 {
     500 + now.map_or(0, |since| u64::from(since.subsec_nanos()) / 1_000 % 1_000)
 }
 
-fn main() {
-    let kills = std::env::args().nth(1).and_then(|kills| kills.parse().ok()).unwrap_or(20_usize);
-    let mut cluster = Cluster::start(&Layout::split(3, 3));
-    let brokers: Vec<SocketAddr> =
-        cluster.brokers().iter().map(|id| cluster.node(*id).address()).collect();
-    let code = wire::create_topic(brokers[0], TOPIC, 1, 3, &[("min.insync.replicas", "2")]);
-    assert_eq!(code.expect("an answer"), 0);
+fn client(cluster: &Cluster) -> (BaseProducer<Acks>, Acks) {
     let acks = Acks::default();
     let producer: BaseProducer<Acks> = ClientConfig::new()
         .set("bootstrap.servers", cluster.bootstrap())
@@ -88,14 +85,30 @@ fn main() {
         .create_with_context(acks.clone())
         .expect("settings that librdkafka takes");
     send(&producer, &acks);
-    let outages: Vec<Duration> =
-        (0..kills).map(|_| outage(&mut cluster, &brokers, &producer, &acks)).collect();
+    (producer, acks)
+}
+
+fn summary(name: &str, outages: Vec<Duration>) -> String {
     let all: Vec<u128> = outages.iter().map(Duration::as_millis).collect();
-    eprintln!("librdkafka_outage_ms: {all:?}");
+    eprintln!("{name}: {all:?}");
     let longest = all.iter().max().copied().unwrap_or_default();
-    println!(
-        r#"{{"kills":{kills},"median_ms":{},"max_ms":{longest}}}"#,
-        median(outages).as_millis()
-    );
-    producer.flush(Duration::from_secs(5)).expect("nothing is left");
+    format!(r#""{name}":{{"median_ms":{},"max_ms":{longest}}}"#, median(outages).as_millis())
+}
+
+fn main() {
+    let kills = std::env::args().nth(1).and_then(|kills| kills.parse().ok()).unwrap_or(20_usize);
+    let mut cluster = Cluster::start(&Layout::split(3, 3));
+    let brokers: Vec<SocketAddr> =
+        cluster.brokers().iter().map(|id| cluster.node(*id).address()).collect();
+    let code = wire::create_topic(brokers[0], TOPIC, 1, 3, &[("min.insync.replicas", "2")]);
+    assert_eq!(code.expect("an answer"), 0);
+    let fresh = (0..kills).map(|_| {
+        let (producer, acks) = client(&cluster);
+        outage(&mut cluster, &brokers, &producer, &acks)
+    });
+    let fresh = summary("fresh_client", fresh.collect());
+    let (producer, acks) = client(&cluster);
+    let one = (0..kills).map(|_| outage(&mut cluster, &brokers, &producer, &acks));
+    let one = summary("one_client", one.collect());
+    println!(r#"{{"kills":{kills},{fresh},{one}}}"#);
 }

@@ -2,8 +2,8 @@
 
 use crate::Guard;
 use crate::check::{
-    Budget, Checked, Configuration, Fate, Mutated, Mutation, Outcome, Tier, explore_within,
-    hunt_within, serve,
+    Budget, Checked, Configuration, Fate, Mutated, Mutation, Outcome, Tier, configuration,
+    explore_within, hunt_within,
 };
 
 use super::state::{BROKERS, Left, State};
@@ -165,18 +165,6 @@ impl Checked for ClusterModel {
     fn rule_of(&self, property: &str) -> &'static str {
         tell::rule(property)
     }
-}
-
-macro_rules! configuration {
-    ($model:expr, $tier:expr) => {
-        Configuration {
-            name: $model.name,
-            tier: $tier,
-            bounds: || $model.bounds(),
-            explore: |budget| explore_within(&$model, budget),
-            serve: |address| serve(&$model, address),
-        }
-    };
 }
 
 /// The configurations that must hold, the quick ones first.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::check::{Checked, Configuration, Mutated, Tier, explore_within, serve};
+use crate::check::{Checked, Configuration, Mutated, Tier, configuration};
 use crate::metadata::partition::Policy;
 use crate::metadata::{ControllerDefaults, Image, Partition};
 use crate::{ClusterId, TopicPartition};
@@ -299,18 +299,6 @@ fn counters(left: &Left) -> [(u8, &'static str); 17] {
         (left.closed_links, "closed links"),
         (left.configs, "changes of min.insync.replicas"),
     ]
-}
-
-macro_rules! configuration {
-    ($model:expr, $tier:expr) => {
-        Configuration {
-            name: $model.name,
-            tier: $tier,
-            bounds: || $model.bounds(),
-            explore: |budget| explore_within(&$model, budget),
-            serve: |address| serve(&$model, address),
-        }
-    };
 }
 
 /// The configurations that must hold, the quick ones first.

@@ -2,7 +2,7 @@
 //! `quorum-reconfig`, small for every commit and large for a release.
 
 use super::{Bounds, Delivery, QuorumModel, Reductions};
-use crate::check::{Checked, Configuration, Mutated, Tier, explore_within, serve};
+use crate::check::{Configuration, Mutated, Tier, configuration};
 
 /// Nothing goes wrong but that time passes.
 pub(super) const CALM: Bounds = Bounds {
@@ -117,37 +117,24 @@ const RECONFIG_FULL: Bounds = Bounds { name: "quorum-reconfig-wide", crashes: 1,
 /// A disk that is lost: its node returns without it, and does not vote as if it still had it.
 pub(super) const WIPED: Bounds = Bounds { name: "quorum-wiped", wipes: 1, ..CALM };
 
-macro_rules! configuration {
-    ($tier:ident, $nodes:literal nodes, $bounds:expr) => {{
-        const BOUNDS: Bounds = $bounds;
-        Configuration {
-            name: BOUNDS.name,
-            tier: Tier::$tier,
-            bounds: || QuorumModel::<$nodes>::new(BOUNDS).bounds(),
-            explore: |budget| explore_within(&QuorumModel::<$nodes>::new(BOUNDS), budget),
-            serve: |address| serve(&QuorumModel::<$nodes>::new(BOUNDS), address),
-        }
-    }};
-}
-
 pub(in crate::check) fn models() -> Vec<Configuration> {
     vec![
-        configuration!(Quick, 3 nodes, CRASH),
-        configuration!(Quick, 3 nodes, IN_ORDER),
-        configuration!(Quick, 3 nodes, ANY_ORDER),
-        configuration!(Quick, 3 nodes, FAILOVER),
-        configuration!(Quick, 3 nodes, LOSSY),
-        configuration!(Quick, 3 nodes, WIPED),
-        configuration!(Quick, 3 nodes, PREVOTE),
-        configuration!(Quick, 3 nodes, SNAPSHOT),
-        configuration!(Quick, 4 nodes, RECONFIG),
-        configuration!(Full, 3 nodes, WIDE),
-        configuration!(Full, 3 nodes, DEEP_NET_LOSS),
-        configuration!(Full, 3 nodes, DEEP_NET_TWICE),
-        configuration!(Full, 3 nodes, DEEP_NET_CALM),
-        configuration!(Deep, 3 nodes, DEEP_NET),
-        configuration!(Full, 3 nodes, PREVOTE_FULL),
-        configuration!(Full, 3 nodes, SNAPSHOT_FULL),
-        configuration!(Full, 4 nodes, RECONFIG_FULL),
+        configuration!(QuorumModel::<3>::new(CRASH), Tier::Quick),
+        configuration!(QuorumModel::<3>::new(IN_ORDER), Tier::Quick),
+        configuration!(QuorumModel::<3>::new(ANY_ORDER), Tier::Quick),
+        configuration!(QuorumModel::<3>::new(FAILOVER), Tier::Quick),
+        configuration!(QuorumModel::<3>::new(LOSSY), Tier::Quick),
+        configuration!(QuorumModel::<3>::new(WIPED), Tier::Quick),
+        configuration!(QuorumModel::<3>::new(PREVOTE), Tier::Quick),
+        configuration!(QuorumModel::<3>::new(SNAPSHOT), Tier::Quick),
+        configuration!(QuorumModel::<4>::new(RECONFIG), Tier::Quick),
+        configuration!(QuorumModel::<3>::new(WIDE), Tier::Full),
+        configuration!(QuorumModel::<3>::new(DEEP_NET_LOSS), Tier::Full),
+        configuration!(QuorumModel::<3>::new(DEEP_NET_TWICE), Tier::Full),
+        configuration!(QuorumModel::<3>::new(DEEP_NET_CALM), Tier::Full),
+        configuration!(QuorumModel::<3>::new(DEEP_NET), Tier::Deep),
+        configuration!(QuorumModel::<3>::new(PREVOTE_FULL), Tier::Full),
+        configuration!(QuorumModel::<3>::new(SNAPSHOT_FULL), Tier::Full),
+        configuration!(QuorumModel::<4>::new(RECONFIG_FULL), Tier::Full),
     ]
 }
