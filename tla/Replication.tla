@@ -104,7 +104,7 @@ MayJoin(b, s, f) ==
 MaximalIsr(b, s) ==
     IF ~Holds("hw-over-committed-isr") THEN s.view.isr
     ELSE s.view.isr
-         \cup (IF s.proposal.kind \in {"sent", "unanswered", "outdated"}
+         \cup (IF s.proposal.kind \in {"sent", "unanswered", "decided"}
                THEN s.proposal.asked.isr ELSE {})
          \cup {f \in Brokers : MayJoin(b, s, f)}
 
@@ -379,45 +379,40 @@ Decide(b) ==
                  ELSE AlterError(partition, b, x.asked, Active, RegisteredEpochs)
         after == IF error = "" THEN Change(partition, Altered(x.asked.isr, FALSE), Active)
                  ELSE Refusal(partition, error)
-        inForce == [leaderEpoch |-> after.leaderEpoch, isr |-> after.isr,
-                    partitionEpoch |-> after.partitionEpoch, recovering |-> after.recovering]
         answer == [kind |-> "answered", leaderEpoch |-> x.asked.leaderEpoch,
-                   partitionEpoch |-> x.asked.partitionEpoch, error |-> error,
-                   inForce |-> IF error = "" THEN inForce ELSE <<>>]
+                   partitionEpoch |-> x.asked.partitionEpoch, error |-> error]
     IN /\ x.kind = "asked"
        /\ partition' = after
        /\ alters' = [alters EXCEPT ![b] = IF IsUp(b) THEN answer ELSE NoAlter]
        /\ UNCHANGED <<registration, broker, fetches, acknowledged, shown, left>>
 
-(* L3: what becomes of an open proposal by an error.                          *)
-AfterError(error) ==
+(* L3: what becomes of an open proposal by an answer.                         *)
+AfterAnswer(error) ==
     IF error = "INELIGIBLE_REPLICA" THEN "rolled-back"
-    ELSE IF error \in {"FENCED_LEADER_EPOCH", "INVALID_UPDATE_VERSION", "INVALID_REQUEST"}
-    THEN "outdated" ELSE "unanswered"
+    ELSE IF error \in {"", "FENCED_LEADER_EPOCH", "INVALID_UPDATE_VERSION", "INVALID_REQUEST"}
+    THEN "decided" ELSE "unanswered"
 
-InForce(b, s, inForce) ==
-    IsrSettled(b, [s EXCEPT !.view.isr = inForce.isr,
-                            !.view.partitionEpoch = inForce.partitionEpoch,
-                            !.view.recovering = inForce.recovering], s.view.isr)
+TakeAheadOfTheRecord(b, s, granted) ==
+    IsrSettled(b, [s EXCEPT !.view.isr = granted.isr,
+                            !.view.partitionEpoch = @ + 1,
+                            !.view.recovering = FALSE], s.view.isr)
 
 (* L3: the answer counts if it is to this leader epoch and partition epoch.   *)
+(* None puts an ISR in force: only the record does, in its place in the log.  *)
 Learn(b) ==
     LET x == alters[b]
         s == broker[b]
         current == /\ Leads(b, s) /\ s.proposal.kind = "sent"
-                   /\ x.leaderEpoch = s.view.leaderEpoch
-                   /\ x.partitionEpoch = s.view.partitionEpoch
-        applies == /\ x.inForce.leaderEpoch = s.view.leaderEpoch
-                   /\ x.inForce.partitionEpoch >= s.view.partitionEpoch
+                   /\ \/ /\ x.leaderEpoch = s.view.leaderEpoch
+                         /\ x.partitionEpoch = s.view.partitionEpoch
+                      \/ ~Holds("stale-alter-partition")
         becomes(kind) == [s EXCEPT !.proposal =
             IF kind = "rolled-back" THEN [kind |-> kind]
             ELSE [kind |-> kind, asked |-> s.proposal.asked]]
-        next == IF ~Holds("stale-alter-partition")
-                    THEN IF x.error = "" /\ Leads(b, s) THEN InForce(b, s, x.inForce) ELSE s
-                ELSE IF ~current THEN s
-                ELSE IF x.error # "" THEN becomes(AfterError(x.error))
-                ELSE IF applies THEN InForce(b, s, x.inForce)
-                ELSE becomes("outdated")
+        next == IF ~current THEN s
+                ELSE IF x.error = "" /\ ~Holds("grant-before-record")
+                THEN TakeAheadOfTheRecord(b, s, s.proposal.asked)
+                ELSE becomes(AfterAnswer(x.error))
     IN /\ x.kind = "answered"
        /\ UNCHANGED <<partition, registration, left>>
        /\ Step(b, next, [alters EXCEPT ![b] = NoAlter], fetches)

@@ -117,6 +117,8 @@ guards! {
     StaleFetchResponse = "stale-fetch-response",
     /// L3: an AlterPartition answer of another leader epoch or partition epoch is ignored.
     StaleAlterPartition = "stale-alter-partition",
+    /// L3: an ISR is in force by its record, not by the answer that grants it.
+    GrantBeforeRecord = "grant-before-record",
     /// L5: a new leader forgets what followers outside the ISR had fetched.
     KeepFollowerState = "keep-follower-state",
     /// L4: a follower's fetch in an earlier leader epoch is refused.

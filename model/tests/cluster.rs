@@ -3,7 +3,8 @@
 #![cfg(feature = "check")]
 
 use kraft_model::check::cluster::{
-    CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVERS, KILLS, REASSIGN, REPEATS, RESTART, mutations,
+    CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVERS, KILLS, MIN_ISR, REASSIGN, REPEATS, RESTART,
+    mutations,
 };
 use kraft_model::check::{Budget, Fate, Mutation, explore};
 
@@ -50,6 +51,11 @@ fn nothing_is_lost_when_a_machine_loses_power_during_a_failover_or_controllers_f
 #[test]
 fn nothing_is_lost_when_a_reassignment_is_called_off() {
     holds(&CANCEL);
+}
+
+#[test]
+fn nothing_is_lost_when_min_insync_replicas_changes_while_the_isr_does() {
+    holds(&MIN_ISR);
 }
 
 #[test]

@@ -6,10 +6,10 @@ mod golden_file;
 use golden_file::golden;
 use kraft_model::inline::Nodes;
 use kraft_model::metadata::{
-    AlterPartition, AlterPartitionResult, AlteredPartition, BrokerHeartbeat, BrokerRegistration,
-    ConfigChange, ConfigOp, CreatePartitions, ElectLeaders, ElectionType, Endpoint, HeartbeatReply,
-    NewTopic, ReassignPartition, Refusal, Request, ResourceKind, Response, SecurityProtocol,
-    TopicCreated, TopicRef,
+    AlterPartition, AlteredPartition, BrokerHeartbeat, BrokerRegistration, ConfigChange, ConfigOp,
+    CreatePartitions, ElectLeaders, ElectionType, Endpoint, HeartbeatReply, NewTopic,
+    ReassignPartition, Refusal, Request, ResourceKind, Response, SecurityProtocol, TopicCreated,
+    TopicRef,
 };
 use kraft_model::{
     BrokerEpoch, ClusterId, DirectoryId, ErrorCode, Incarnation, LeaderEpoch, NodeId, Offset,
@@ -109,14 +109,7 @@ fn responses() -> Vec<(&'static str, Response)> {
         replication_factor: 2,
         configs: vec![("retention.ms".to_owned(), "5".to_owned())],
     };
-    let altered = AlterPartitionResult {
-        error: Some(ErrorCode::IneligibleReplica),
-        leader: Some(NodeId(1)),
-        leader_epoch: LeaderEpoch(2),
-        isr: nodes(&[1]),
-        recovering: true,
-        partition_epoch: PartitionEpoch(8),
-    };
+    let altered = Err(ErrorCode::IneligibleReplica);
     let deleted = vec![
         (TopicRef::Name(name()), Ok((ID.topic, name()))),
         (TopicRef::Id(ID.topic), Err(refusal())),

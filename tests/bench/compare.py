@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """kraft beside Apache Kafka: the same load, the same client, the same topology, alternating.
 
-    tests/bench/compare.py [--runs 5] [--records 300000] [--seconds 6] [--flush page-cache|before-ack]
+    tests/bench/compare.py [--runs 5] [--records 300000] [--seconds 6] [--warm-seconds 20] [--flush page-cache|before-ack]
 
 Each run starts a fresh cluster of three nodes that are controller and broker at once (first kraft, then
 Apache Kafka from Maven Central), warms it up, and measures with `rdkafka-load`:
 
 * throughput: 1 KiB records, three partitions, replication 3, acks=all, min.insync.replicas 2, with librdkafka's
   defaults and with large batches;
-* latency at 2,000 records/s, linger 0, open loop.
+* latency at 2,000 records/s, linger 0, open loop, after as much of the same load as a JVM needs to get warm: a cold
+  one falls seconds behind.
 
 Prints one JSON object with every run, the medians, and the median of the runs' ratios (kraft / Kafka; a
 throughput ratio above 1 and a latency ratio below 1 favour kraft). On a machine that does other work as well
@@ -158,8 +159,10 @@ def measure(system, options):
             "default_records_per_s": load("produce", "bench", "--records", str(options.records))["records_per_s"],
             "large_records_per_s": load("produce", "bench", "--records", str(options.records), *LARGE)["records_per_s"],
         }
+        os.sync()  # what the throughput phase left to be written would disturb this one
         create(system.bootstrap, "latency")
-        latency = load("latency", "latency", "--rate", "2000", "--seconds", str(options.seconds), "--config", "linger.ms=0")
+        for seconds in (options.warm_seconds, options.seconds):
+            latency = load("latency", "latency", "--rate", "2000", "--seconds", str(seconds), "--config", "linger.ms=0")
         results.update({key: latency[key] for key in ("p50_ms", "p99_ms", "p999_ms")})
         return results
     finally:
@@ -172,6 +175,7 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--records", type=int, default=300_000)
     parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--warm-seconds", type=int, default=20)
     parser.add_argument("--flush", choices=["page-cache", "before-ack"], default="page-cache")
     options = parser.parse_args()
     systems = [Kraft(options.flush), ApacheKafka(options.flush)]

@@ -33,7 +33,7 @@ pub use record::{
 };
 pub use replay::{ReplayError, Touched, touched};
 pub use request::{
-    AlterPartition, AlterPartitionResult, AlteredPartition, BrokerHeartbeat, BrokerRegistration,
+    AlterAnswer, AlterPartition, AlteredPartition, BrokerHeartbeat, BrokerRegistration,
     ConfigChange, ConfigOp, CreatePartitions, ElectLeaders, ElectionType, HeartbeatReply, NewTopic,
     ReassignPartition, Refusal, Request, Response, ShrinkReason, TopicCreated, TopicDeleted,
     TopicRef,

@@ -40,7 +40,7 @@ pub enum Response {
     DeleteTopics(Vec<TopicDeleted>),
     CreatePartitions(Vec<(String, Result<(), Refusal>)>),
     AlterConfigs(Vec<(ResourceKind, String, Result<(), Refusal>)>),
-    AlterPartition(Result<Vec<(TopicPartition, AlterPartitionResult)>, ErrorCode>),
+    AlterPartition(Result<Vec<AlterAnswer>, ErrorCode>),
     ElectLeaders(Vec<(TopicPartition, Result<(), ErrorCode>)>),
     ReassignPartitions(Vec<(TopicPartition, Result<(), Refusal>)>),
     /// The first id of a block of [`crate::limits::PRODUCER_ID_BLOCK`].
@@ -181,16 +181,9 @@ pub struct AlteredPartition {
     pub recovering: bool,
 }
 
-/// The answer for one partition: what is now in force, or why nothing changed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub struct AlterPartitionResult {
-    pub error: Option<ErrorCode>,
-    pub leader: Option<NodeId>,
-    pub leader_epoch: LeaderEpoch,
-    pub isr: Nodes,
-    pub recovering: bool,
-    pub partition_epoch: PartitionEpoch,
-}
+/// The answer for one partition: granted, or why not. What is in force since then the metadata log
+/// says, and it alone.
+pub type AlterAnswer = (TopicPartition, Result<(), ErrorCode>);
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ElectLeaders {

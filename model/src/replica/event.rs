@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::inline::InlineVec;
 use crate::limits::MAX_REPLICAS;
-use crate::metadata::{AlterPartitionResult, AlteredPartition, Partition};
+use crate::metadata::{AlteredPartition, Partition};
 use crate::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, Offset, PartitionEpoch};
 
 use super::message::{Fetch, FetchOutcome, FetchPosition, Fetched};
@@ -45,7 +45,7 @@ pub enum Event<B> {
     Altered {
         leader_epoch: LeaderEpoch,
         partition_epoch: PartitionEpoch,
-        answer: Option<AlterPartitionResult>,
+        answer: Option<Result<(), ErrorCode>>,
     },
     /// Nothing was heard from this follower's fetchers for `replica.lag.time.max.ms`.
     Silent(NodeId),

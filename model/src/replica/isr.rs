@@ -1,7 +1,7 @@
 //! Who is in sync: joining, leaving, and asking the controller for it (L1, L3).
 
 use crate::inline::{InlineVec, Nodes};
-use crate::metadata::{AlterPartitionResult, AlteredPartition};
+use crate::metadata::AlteredPartition;
 use crate::{BrokerEpoch, ErrorCode, Guard, LeaderEpoch, NodeId, PartitionEpoch, Rules};
 
 use super::leader::Leader;
@@ -18,8 +18,8 @@ pub(super) enum Proposal {
     Sent(AlteredPartition),
     /// No answer, or one that says nothing: it is sent again when the timer runs out.
     Unanswered(AlteredPartition),
-    /// The controller knows better than this leader: metadata will tell.
-    Outdated(AlteredPartition),
+    /// Granted, or refused for what this leader does not know yet: the metadata log will tell.
+    Decided(AlteredPartition),
     /// Refused, and nothing changed; asked anew when the timer runs out.
     RolledBack,
 }
@@ -33,7 +33,7 @@ impl Proposal {
     /// What was asked for and may be in force.
     pub fn asked(&self) -> Option<&AlteredPartition> {
         match self {
-            Proposal::Sent(asked) | Proposal::Unanswered(asked) | Proposal::Outdated(asked) => {
+            Proposal::Sent(asked) | Proposal::Unanswered(asked) | Proposal::Decided(asked) => {
                 Some(asked)
             }
             Proposal::None | Proposal::RolledBack => None,
@@ -124,61 +124,52 @@ impl<R: Rules> Replica<R> {
         brokers.filter(|broker| broker.0 == node).map(|broker| (broker.1, broker.2)).next()
     }
 
+    /// L3: what the controller decided. No answer puts an ISR in force; only the record does, in its
+    /// place in the metadata log. The controller judged by all that stands before that record, and
+    /// a leader that ran ahead of it could commit by a min.insync.replicas that no longer holds.
     pub(super) fn on_altered<L: DataLog>(
         &mut self,
         log: &L,
         leader_epoch: LeaderEpoch,
         partition_epoch: PartitionEpoch,
-        answer: Option<AlterPartitionResult>,
+        answer: Option<Result<(), ErrorCode>>,
         fx: &mut Effects,
     ) {
         let partition = &self.view.partition;
         let asked_now =
             (leader_epoch, partition_epoch) == (partition.leader_epoch, partition.partition_epoch);
         let Role::Leader(leader) = &mut self.role else { return };
-        if !self.rules.holds(Guard::StaleAlterPartition) {
-            if let Some(result) = answer.filter(|result| result.error.is_none()) {
-                self.accept(log, result, fx);
-            }
-            return;
-        }
         let Proposal::Sent(asked) = leader.proposal else { return };
-        if !asked_now {
+        if !asked_now && self.rules.holds(Guard::StaleAlterPartition) {
             return;
         }
-        match answer {
-            None => leader.proposal = Proposal::Unanswered(asked),
-            Some(result) => match result.error {
-                None => return self.accept(log, result, fx),
-                Some(ErrorCode::IneligibleReplica) => leader.proposal = Proposal::RolledBack,
-                Some(error) if metadata_will_tell(error) => {
-                    leader.proposal = Proposal::Outdated(asked);
-                }
-                Some(_) => leader.proposal = Proposal::Unanswered(asked),
-            },
-        }
+        leader.proposal = match answer {
+            Some(Ok(())) if !self.rules.holds(Guard::GrantBeforeRecord) => {
+                return self.take_ahead_of_the_record(log, &asked, fx);
+            }
+            Some(Ok(())) => Proposal::Decided(asked),
+            Some(Err(ErrorCode::IneligibleReplica)) => Proposal::RolledBack,
+            Some(Err(error)) if metadata_will_tell(error) => Proposal::Decided(asked),
+            Some(Err(_)) | None => Proposal::Unanswered(asked),
+        };
         if leader.proposal.has_timer() {
             fx.push(Effect::SetTimer(Timer::AlterRetry));
         }
     }
 
-    /// L3: takes what the controller says is in force, unless that is of another leader epoch or
-    /// older than what is known.
-    fn accept<L: DataLog>(&mut self, log: &L, result: AlterPartitionResult, fx: &mut Effects) {
+    /// Apache Kafka's way.
+    fn take_ahead_of_the_record<L: DataLog>(
+        &mut self,
+        log: &L,
+        granted: &AlteredPartition,
+        fx: &mut Effects,
+    ) {
         let partition = &mut self.view.partition;
-        let applies = result.leader_epoch == partition.leader_epoch
-            && result.partition_epoch >= partition.partition_epoch;
-        if applies || !self.rules.holds(Guard::StaleAlterPartition) {
-            let before = partition.isr;
-            partition.isr = result.isr;
-            partition.partition_epoch = result.partition_epoch;
-            partition.recovering = result.recovering;
-            self.isr_settled(log, before, fx);
-        } else if let Role::Leader(Leader { proposal, .. }) = &mut self.role
-            && let Proposal::Sent(asked) = *proposal
-        {
-            *proposal = Proposal::Outdated(asked);
-        }
+        let before = partition.isr;
+        partition.isr = granted.isr;
+        partition.partition_epoch = partition.partition_epoch.next();
+        partition.recovering = granted.recovering;
+        self.isr_settled(log, before, fx);
     }
 
     /// Another ISR is in force, or the same one under another partition epoch: what was asked
@@ -220,7 +211,7 @@ impl<R: Rules> Replica<R> {
                 self.propose_isr(log, fx);
                 self.settle(log, fx);
             }
-            Proposal::None | Proposal::Sent(_) | Proposal::Outdated(_) => {}
+            Proposal::None | Proposal::Sent(_) | Proposal::Decided(_) => {}
         }
     }
 

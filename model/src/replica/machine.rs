@@ -19,8 +19,8 @@ use super::{DataLog, Effect, Effects, Event, Producers, Timer, View};
 /// | `Follower` | names another leader | `StopFetching` |
 ///
 /// A view moves the replica on only if neither its leader epoch nor its partition epoch is behind
-/// what the replica knows: the controller's answer to AlterPartition may be faster than the
-/// metadata log.
+/// what the replica knows. The metadata log is all that it goes by: an answer of the controller puts
+/// nothing in force.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Replica<R> {
     pub(super) rules: R,

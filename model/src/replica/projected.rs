@@ -37,7 +37,7 @@ impl<R: Rules> Replica<R> {
             Proposal::None => ("none", None),
             Proposal::Sent(asked) => ("sent", Some(asked)),
             Proposal::Unanswered(asked) => ("unanswered", Some(asked)),
-            Proposal::Outdated(asked) => ("outdated", Some(asked)),
+            Proposal::Decided(asked) => ("decided", Some(asked)),
             Proposal::RolledBack => ("rolled-back", None),
         };
         Some(Leading {

@@ -67,7 +67,7 @@ impl<R: Rules> Replica<R> {
         self.committed_isr()
     }
 
-    /// What the replica knows of its partition: the metadata, or what the controller answered.
+    /// What the replica knows of its partition.
     pub fn partition(&self) -> &Partition {
         &self.view.partition
     }

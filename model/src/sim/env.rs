@@ -178,7 +178,7 @@ pub(super) enum Fact {
     Replayed,
     /// A controller decided something on its latest metadata.
     Decided,
-    /// A controller's answer about a partition was taken for what is in force.
+    /// A controller granted what a leader asked under this partition epoch.
     Altered {
         id: TopicPartition,
         partition_epoch: i32,

@@ -86,6 +86,7 @@ pub fn fate_of(guard: Guard) -> Option<Fate> {
         | StaleFetchResponse
         | SkipSequenceCheck
         | AppendUnderMinIsr
+        | GrantBeforeRecord
         | DuplicateAboveHighWatermark => Some(Fate::Killed),
         // No machine asks, only an order of events that a run hardly meets shows it, or it serves
         // how soon a cluster recovers.

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use kraft_model::inline::Nodes;
 use kraft_model::invariant::metadata::{broken, broken_between};
 use kraft_model::metadata::{
-    AlterPartition, AlterPartitionResult, AlteredPartition, BrokerHeartbeat, BrokerRegistration,
-    Controller, ControllerDefaults, Effect, Endpoint, Event, HeartbeatReply, Image,
-    METADATA_VERSION, METADATA_VERSION_FEATURE, NewTopic, Partition, ReassignPartition, Record,
-    Refusal, Request, RequestId, Response, SecurityProtocol, ShrinkReason, Timer,
+    AlterPartition, AlteredPartition, BrokerHeartbeat, BrokerRegistration, Controller,
+    ControllerDefaults, Effect, Endpoint, Event, HeartbeatReply, Image, METADATA_VERSION,
+    METADATA_VERSION_FEATURE, NewTopic, Partition, ReassignPartition, Record, Refusal, Request,
+    RequestId, Response, SecurityProtocol, ShrinkReason, Timer,
 };
 use kraft_model::{
     BrokerEpoch, ClusterId, DirectoryId, Epoch, ErrorCode, Incarnation, NodeId, Offset, TopicId,
@@ -271,14 +271,14 @@ impl Cluster {
         AlterPartition { broker: leader, epoch: self.epoch_of(leader.0), partitions: vec![asked] }
     }
 
-    pub fn alter(&mut self, asked: AlterPartition) -> AlterPartitionResult {
+    pub fn alter(&mut self, asked: AlterPartition) -> Result<(), ErrorCode> {
         match self.ask(Request::AlterPartition(asked)) {
             Response::AlterPartition(Ok(results)) => results[0].1,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn propose(&mut self, isr: &[i32]) -> AlterPartitionResult {
+    pub fn propose(&mut self, isr: &[i32]) -> Result<(), ErrorCode> {
         self.alter(self.proposal(isr))
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use kraft_model::inline::Nodes;
 use kraft_model::log::Extent;
 use kraft_model::metadata::{
-    AlterPartition, AlterPartitionResult, Broker, Endpoint, Image, Partition, Request, Response,
+    AlterAnswer, AlterPartition, Broker, Endpoint, Image, Partition, Request, Response,
     SecurityProtocol, Topic,
 };
 use kraft_model::replica::Acks;
@@ -329,7 +329,7 @@ impl ControllerClient for Granting {
 }
 
 impl Shared {
-    fn alter(&self, asked: AlterPartition) -> Vec<(TopicPartition, AlterPartitionResult)> {
+    fn alter(&self, asked: AlterPartition) -> Vec<AlterAnswer> {
         let mut answers = Vec::new();
         for proposal in asked.partitions {
             let now = self.image.lock().expect("unpoisoned").partition(proposal.id).copied();
@@ -337,19 +337,11 @@ impl Shared {
             let is_current = now.leader == Some(asked.broker)
                 && now.leader_epoch == proposal.leader_epoch
                 && now.partition_epoch == proposal.partition_epoch;
-            let after = match is_current {
-                true => self.change(proposal.id, |partition| partition.isr = proposal.isr),
-                false => now,
-            };
-            let result = AlterPartitionResult {
-                error: (!is_current).then_some(ErrorCode::FencedLeaderEpoch),
-                leader: after.leader,
-                leader_epoch: after.leader_epoch,
-                isr: after.isr,
-                recovering: after.recovering,
-                partition_epoch: after.partition_epoch,
-            };
-            answers.push((proposal.id, result));
+            if is_current {
+                self.change(proposal.id, |partition| partition.isr = proposal.isr);
+            }
+            let answer = if is_current { Ok(()) } else { Err(ErrorCode::FencedLeaderEpoch) };
+            answers.push((proposal.id, answer));
         }
         answers
     }

@@ -107,6 +107,7 @@ impl ClusterModel {
             Action::FailOver { kept, lingers } => self.fail_over(state, kept, lingers),
             Action::Hear => self.hear(state),
             Action::Reassign => self.reassign(state),
+            Action::Configure => self.configure(state),
             Action::Stop { broker } => self.leave(state, at(broker)),
             Action::Kill { broker } => self.kill(state, at(broker)),
             Action::Crash { broker, kept } => self.crash(state, at(broker), kept),

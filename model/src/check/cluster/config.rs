@@ -22,6 +22,8 @@ pub struct ClusterModel {
     pub replicas: &'static [i32],
     /// What an operator asks for, one after the other; `None` calls the move off.
     pub targets: &'static [Option<&'static [i32]>],
+    /// What an operator sets min.insync.replicas to, one after the other.
+    pub min_isrs: &'static [i32],
     /// Whether a controller may be deposed without hearing of it.
     pub lingers: bool,
     /// Whether every record is of one idempotent producer.
@@ -43,6 +45,7 @@ const NOTHING: Left = Left {
     lossy_stops: 0,
     failovers: 0,
     reassignments: 0,
+    configs: 0,
     repeats: 0,
 };
 
@@ -52,6 +55,7 @@ const CALM: ClusterModel = ClusterModel {
     min_isr: 2,
     replicas: &[0, 1, 2],
     targets: &[],
+    min_isrs: &[],
     lingers: false,
     is_idempotent: false,
     loses_answers: false,
@@ -141,6 +145,18 @@ pub const REPEATS: ClusterModel = ClusterModel {
     ..CALM
 };
 
+/// The operator asks for another number of replicas that must hold what is acknowledged, while
+/// members leave the ISR and come back.
+pub const MIN_ISR: ClusterModel = ClusterModel {
+    name: "cluster-min-isr",
+    replicas: &[0, 1],
+    min_isr: 1,
+    min_isrs: &[2, 1],
+    left: Left { fences: 1, silences: 1, configs: 2, ..NOTHING },
+    witnesses: &[LATER_LEADER, ELR_KEPT],
+    ..CALM
+};
+
 impl Checked for ClusterModel {
     fn name(&self) -> &'static str {
         self.name
@@ -148,13 +164,14 @@ impl Checked for ClusterModel {
 
     fn bounds(&self) -> String {
         let Left { appends, fences, silences, clean_stops, lossy_stops, .. } = self.left;
-        let Left { kills, failovers, reassignments, repeats, .. } = self.left;
+        let Left { kills, failovers, reassignments, configs, repeats, .. } = self.left;
         let (min_isr, replicas) = (self.min_isr, self.replicas.len());
         format!(
             "{BROKERS} brokers, 2 controllers, 1 partition on {replicas}, min.insync.replicas \
              {min_isr}, {appends} records, {failovers} controller failovers, {fences} sessions run \
              out, {silences} silent followers, {clean_stops} clean stops, {kills} kills, \
-             {lossy_stops} power failures, {reassignments} reassignments, {repeats} repeated requests"
+             {lossy_stops} power failures, {reassignments} reassignments, {configs} changes of \
+             min.insync.replicas, {repeats} repeated requests"
         )
     }
 
@@ -176,6 +193,7 @@ pub fn configurations() -> Vec<Configuration> {
         configuration!(KILLS, Tier::Quick),
         configuration!(CANCEL, Tier::Quick),
         configuration!(REPEATS, Tier::Quick),
+        configuration!(MIN_ISR, Tier::Quick),
         configuration!(FAILOVERS, Tier::Quick),
         configuration!(CRASHES, Tier::Quick),
         configuration!(FAILOVER, Tier::Full),
@@ -254,6 +272,7 @@ pub fn mutations() -> Vec<Mutation> {
             ClusterModel { left: Left { fences: 1, ..ONE_LOST }, ..TWO_REPLICAS }
         ),
         mutation!(StaleAlterPartition, aim(Left { fences: 2, silences: 1, ..NO_RECORD })),
+        mutation!(GrantBeforeRecord, MIN_ISR),
         mutation!(
             JoinBeforeEpochStart,
             ClusterModel { loses_answers: true, ..aim(Left { fences: 1, ..ONE_SILENT }) }

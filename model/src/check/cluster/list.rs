@@ -69,6 +69,8 @@ pub enum Action {
     Hear,
     /// An operator moves the partition, or calls a move off.
     Reassign,
+    /// An operator sets min.insync.replicas.
+    Configure,
     /// An orderly stop is asked for.
     Stop {
         broker: u8,
@@ -128,6 +130,9 @@ impl ClusterModel {
         }
         if state.left.reassignments > 0 {
             all.push(Action::Reassign);
+        }
+        if state.left.configs > 0 {
+            all.push(Action::Configure);
         }
         if state.late.is_some() {
             all.push(Action::DecideLate);

@@ -35,8 +35,8 @@ mod state;
 mod tell;
 
 pub use config::{
-    CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVER, FAILOVERS, KILLS, REASSIGN, REPEATS, RESTART,
-    RESTARTS, configurations, mutations,
+    CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVER, FAILOVERS, KILLS, MIN_ISR, REASSIGN, REPEATS,
+    RESTART, RESTARTS, configurations, mutations,
 };
 pub use list::Action;
 pub use quorum::To;
@@ -189,9 +189,7 @@ pub(super) const MOVED: Witness =
 pub(super) const STALE_LEADER: Witness =
     ("a leader that lags behind the metadata is refused", |_, state| {
         state.alters.iter().flatten().any(|alteration| match &**alteration {
-            Alteration::Answered { answer, .. } => {
-                answer.error == Some(ErrorCode::FencedLeaderEpoch)
-            }
+            Alteration::Answered { answer, .. } => *answer == Err(ErrorCode::FencedLeaderEpoch),
             _ => false,
         })
     });

@@ -2,9 +2,10 @@
 
 use crate::check::shared::Shared;
 use crate::invariant::metadata::{broken, broken_between};
+use crate::metadata::config::MIN_INSYNC_REPLICAS;
 use crate::metadata::{
-    AlterPartition, Controller, Effect, Effects, Event, ReassignPartition, Request, RequestId,
-    Response, Timer,
+    AlterPartition, ConfigChange, ConfigOp, Controller, Effect, Effects, Event, ReassignPartition,
+    Request, RequestId, ResourceKind, Response, Timer,
 };
 use crate::{Epoch, NodeId, Offset};
 
@@ -165,6 +166,24 @@ impl ClusterModel {
         let replicas = target.map(|target| target.iter().map(|&id| NodeId(id)).collect());
         let partitions = vec![ReassignPartition { id: ID, replicas }];
         self.request(state, To::Active, OPERATOR, Request::ReassignPartitions { partitions });
+    }
+
+    pub(super) fn configure(&self, state: &mut State) {
+        let value = self.next_min_isr(state).to_string();
+        state.left.configs -= 1;
+        let change = ConfigChange {
+            kind: ResourceKind::Broker,
+            resource: String::new(),
+            ops: vec![(MIN_INSYNC_REPLICAS.to_owned(), ConfigOp::Set(value))],
+            replace: false,
+        };
+        let request = Request::AlterConfigs { changes: vec![change], validate_only: false };
+        self.request(state, To::Active, OPERATOR, request);
+    }
+
+    /// What the operator asks for next.
+    pub(super) fn next_min_isr(&self, state: &State) -> i32 {
+        self.min_isrs[usize::from(self.left.configs - state.left.configs)]
     }
 
     /// An answer finds its way to whoever still waits for it.

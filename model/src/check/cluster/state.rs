@@ -9,12 +9,11 @@ use crate::inline::InlineVec;
 use crate::invariant::replica::Held;
 use crate::log::Log;
 use crate::metadata::{
-    AlterPartitionResult, AlteredPartition, BrokerHeartbeat, Controller, Image, Partition, Record,
-    RequestId,
+    AlteredPartition, BrokerHeartbeat, Controller, Image, Partition, Record, RequestId,
 };
 use crate::replica::small_log::{SmallLog, SmallRecord};
 use crate::replica::{Replica, View};
-use crate::{BrokerEpoch, NodeId, Offset, TopicId, TopicPartition};
+use crate::{BrokerEpoch, ErrorCode, NodeId, Offset, TopicId, TopicPartition};
 
 pub const BROKERS: usize = 3;
 
@@ -170,7 +169,7 @@ pub enum Alteration {
     },
     Answered {
         asked: AlteredPartition,
-        answer: AlterPartitionResult,
+        answer: Result<(), ErrorCode>,
     },
 }
 
@@ -212,6 +211,8 @@ pub struct Left {
     /// Changes of the quorum's leader.
     pub failovers: u8,
     pub reassignments: u8,
+    /// Changes of min.insync.replicas.
+    pub configs: u8,
     /// AlterPartitions that are sent again while the first copy may still arrive.
     pub repeats: u8,
 }

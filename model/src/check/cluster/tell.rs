@@ -73,6 +73,9 @@ fn sentence(model: &ClusterModel, state: &State, action: Action) -> String {
             format!("another controller takes over with {kept} of the batches{unheard}")
         }
         Action::Hear => "the deposed controller hears of its successor".to_owned(),
+        Action::Configure => {
+            format!("an operator sets min.insync.replicas to {}", model.next_min_isr(state))
+        }
         Action::Reassign => {
             let done = usize::from(model.left.reassignments - state.left.reassignments);
             match model.targets[done] {
@@ -141,9 +144,9 @@ fn alteration(state: &State, index: usize) -> String {
             format!("{:?} asked for at {}/{}", asked.isr, asked.leader_epoch, asked.partition_epoch)
         }
         Some(Alteration::Held { asked, .. }) => format!("{:?} decided on", asked.isr),
-        Some(Alteration::Answered { answer, .. }) => match answer.error {
-            Some(error) => format!("refused, {error}"),
-            None => format!("{:?} in force", answer.isr),
+        Some(Alteration::Answered { asked, answer }) => match answer {
+            Err(error) => format!("refused, {error}"),
+            Ok(()) => format!("{:?} granted", asked.isr),
         },
     }
 }

@@ -70,7 +70,7 @@ impl Turn<'_> {
             Response::AlterPartition(result) => {
                 proposals.remove(at);
                 let error = match result {
-                    Ok(results) => results.first().and_then(|(_, result)| result.error),
+                    Ok(results) => results.first().and_then(|(_, result)| result.err()),
                     Err(error) => Some(*error),
                 };
                 match error {

@@ -160,7 +160,7 @@ impl ReplicaModel {
 
 fn is_fenced(alteration: &Alteration) -> bool {
     match alteration {
-        Alteration::Answered { answer, .. } => answer.error == Some(ErrorCode::FencedLeaderEpoch),
+        Alteration::Answered { answer, .. } => *answer == Err(ErrorCode::FencedLeaderEpoch),
         Alteration::Asked { .. } => false,
     }
 }

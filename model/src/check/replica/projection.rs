@@ -181,22 +181,12 @@ fn alter(alteration: Option<&Alteration>) -> Value {
             ("sender", sender.0.into()),
             ("asked", altered(asked)),
         ]),
-        Some(Alteration::Answered { asked, answer }) => {
-            let in_force = Value::record([
-                ("leaderEpoch", i64::from(answer.leader_epoch.0).into()),
-                ("isr", ids(&answer.isr)),
-                ("partitionEpoch", i64::from(answer.partition_epoch.0).into()),
-                ("recovering", answer.recovering.into()),
-            ]);
-            let is_granted = answer.error.is_none();
-            Value::record([
-                ("kind", "answered".into()),
-                ("leaderEpoch", i64::from(asked.leader_epoch.0).into()),
-                ("partitionEpoch", i64::from(asked.partition_epoch.0).into()),
-                ("error", answer.error.map_or("", ErrorCode::name).into()),
-                ("inForce", if is_granted { in_force } else { Value::sequence([]) }),
-            ])
-        }
+        Some(Alteration::Answered { asked, answer }) => Value::record([
+            ("kind", "answered".into()),
+            ("leaderEpoch", i64::from(asked.leader_epoch.0).into()),
+            ("partitionEpoch", i64::from(asked.partition_epoch.0).into()),
+            ("error", answer.err().map_or("", ErrorCode::name).into()),
+        ]),
     }
 }
 

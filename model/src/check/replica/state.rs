@@ -7,7 +7,7 @@ use crate::inline::InlineVec;
 use crate::invariant::replica::Held;
 use crate::log::Log;
 use crate::metadata::partition::{Brokers, Cause, Election, Policy, alter, change, refusal};
-use crate::metadata::{AlterPartitionResult, AlteredPartition, Partition};
+use crate::metadata::{AlteredPartition, Partition};
 use crate::replica::small_log::{SmallBatch, SmallLog, SmallRecord};
 use crate::replica::{DataLog, Fetch, Fetched, Replica, View};
 use crate::{BrokerEpoch, ErrorCode, Guard, NodeId, Offset, Rules, TopicPartition};
@@ -71,7 +71,7 @@ pub enum Exchange {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Alteration {
     Asked { sender: BrokerEpoch, asked: AlteredPartition },
-    Answered { asked: AlteredPartition, answer: AlterPartitionResult },
+    Answered { asked: AlteredPartition, answer: Result<(), ErrorCode> },
 }
 
 /// What clients have been told.
@@ -194,7 +194,7 @@ impl Controller {
         sender_epoch: BrokerEpoch,
         asked: &AlteredPartition,
         rules: Mutated,
-    ) -> AlterPartitionResult {
+    ) -> Result<(), ErrorCode> {
         let granted = if sender_epoch == self.broker_epoch(sender) {
             alter(&self.partition, node(sender), asked, self, rules)
         } else {
@@ -207,14 +207,7 @@ impl Controller {
             }
             Err(_) => {}
         }
-        AlterPartitionResult {
-            error: granted.err(),
-            leader: self.partition.leader,
-            leader_epoch: self.partition.leader_epoch,
-            isr: self.partition.isr,
-            recovering: self.partition.recovering,
-            partition_epoch: self.partition.partition_epoch,
-        }
+        granted.map(|_| ())
     }
 
     /// The metadata as they are now, for a broker that replays them.

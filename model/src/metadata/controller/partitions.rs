@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::metadata::partition::{Brokers, Cause, Election, Refused, alter, reassign, refusal};
 use crate::metadata::{
-    AlterPartition, AlterPartitionResult, AlteredPartition, ElectLeaders, ElectionType, Image,
-    Partition, PartitionChange, ReassignPartition, Record, Refusal, Response,
+    AlterPartition, AlteredPartition, ElectLeaders, ElectionType, Image, Partition,
+    PartitionChange, ReassignPartition, Record, Refusal, Response,
 };
 use crate::{ErrorCode, Guard, NodeId, Rules, TopicPartition};
 
@@ -26,50 +26,40 @@ impl<R: Rules> Scope<R> {
             } else {
                 Err(ErrorCode::InvalidRequest)
             };
-            let answer = match result {
-                Ok((record, answer)) => {
-                    records.extend(record);
-                    answer
-                }
-                Err(error) => refused(error),
-            };
+            let answer = result.and_then(|(record, answer)| {
+                records.extend(record);
+                answer
+            });
             results.push((one.id, answer));
         }
         Outcome { records, response: Response::AlterPartition(Ok(results)) }
     }
 
-    /// What is in force afterwards. When finishing a reassignment takes the leadership from the
+    /// The record and the answer. When finishing a reassignment takes the leadership from the
     /// sender, the change is made and the sender is told so by an error.
     fn alter_one(
         &self,
         image: &Image,
         sender: NodeId,
         asked: &AlteredPartition,
-    ) -> Result<(Option<Record>, AlterPartitionResult), ErrorCode> {
+    ) -> Result<(Option<Record>, Result<(), ErrorCode>), ErrorCode> {
         let topic = image.topic(asked.id.topic).ok_or(ErrorCode::UnknownTopicId)?;
         let before = image.partition(asked.id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let cause = match alter(before, sender, asked, image, self.rules) {
             Err(ErrorCode::IneligibleReplica) if self.rules.holds(Guard::RefuseWithoutTrace) => {
                 let trace = Record::PartitionChange(refusal(asked.id));
-                return Ok((Some(trace), refused(ErrorCode::IneligibleReplica)));
+                return Ok((Some(trace), Err(ErrorCode::IneligibleReplica)));
             }
             judged => judged?,
         };
         let record = self.change(asked.id, before, cause, self.policy(image, topic), image);
-        let after = match &record {
-            Some(Record::PartitionChange(change)) => before.changed(change),
-            _ => *before,
+        let moved = match &record {
+            Some(Record::PartitionChange(PartitionChange { leader: Some(leader), .. })) => {
+                *leader != before.leader
+            }
+            _ => false,
         };
-        let moved = after.leader != before.leader;
-        let answer = AlterPartitionResult {
-            error: moved.then_some(ErrorCode::NewLeaderElected),
-            leader: after.leader,
-            leader_epoch: after.leader_epoch,
-            isr: after.isr,
-            recovering: after.recovering,
-            partition_epoch: after.partition_epoch,
-        };
-        Ok((record, answer))
+        Ok((record, if moved { Err(ErrorCode::NewLeaderElected) } else { Ok(()) }))
     }
 
     pub fn elect_leaders(&self, image: &Image, asked: &ElectLeaders) -> Outcome {
@@ -216,16 +206,5 @@ impl<R: Rules> Scope<R> {
             }
         }
         records
-    }
-}
-
-fn refused(error: ErrorCode) -> AlterPartitionResult {
-    AlterPartitionResult {
-        error: Some(error),
-        leader: None,
-        leader_epoch: crate::LeaderEpoch::UNKNOWN,
-        isr: crate::inline::Nodes::new(),
-        recovering: false,
-        partition_epoch: crate::PartitionEpoch(-1),
     }
 }

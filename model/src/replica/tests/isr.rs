@@ -19,7 +19,9 @@ fn a_follower_joins_once_it_holds_everything_that_is_committed() {
     let asked = alteration(&leader.fetched_by(2, 1)).expect("it has caught up");
     assert_eq!(asked.isr, nodes(&[0, 1, 2]));
     assert_eq!(*asked.isr_epochs, [0, 1, 2].map(broker_epoch));
-    let joined = leader.answers_alter(Some(granted(&asked)));
+    assert_eq!(leader.answers_alter(Some(Ok(()))), []);
+    assert_eq!(leader.replica.isr().len(), 2, "only the record puts it in force");
+    let joined = leader.sees(view(0, 1, 2, &[0, 1, 2]));
     assert!(joined.contains(&Effect::IsrChanged { shrunk: false }));
     assert_eq!(leader.replica.isr().len(), 3);
 }
@@ -62,11 +64,10 @@ fn what_was_fetched_in_an_earlier_epoch_does_not_count() {
 #[test]
 fn the_high_watermark_waits_for_a_member_that_is_only_asked_for() {
     let mut leader = two_in_sync();
-    let asked = alteration(&leader.fetched_by(2, 1)).expect("it has caught up");
+    alteration(&leader.fetched_by(2, 1)).expect("it has caught up");
     leader.append(2, Acks::All);
     assert_eq!(replies(&leader.fetched_by(1, 2)), [], "2 may be in the ISR by now");
-    let rolled_back = refused(&asked, ErrorCode::IneligibleReplica);
-    leader.answers_alter(Some(rolled_back));
+    leader.answers_alter(Some(Err(ErrorCode::IneligibleReplica)));
     let mut fenced = view(0, 1, 1, &[0, 1]);
     fenced.brokers[2].2 = false;
     assert_eq!(replies(&leader.sees(fenced)), [(2, Ok(1))]);
@@ -87,8 +88,8 @@ fn one_question_is_open_at_a_time_and_repeated_when_no_answer_comes() {
 #[test]
 fn a_refusal_that_metadata_explains_is_not_repeated_until_metadata_comes() {
     let mut leader = two_in_sync();
-    let asked = alteration(&leader.fetched_by(2, 1)).expect("it has caught up");
-    leader.answers_alter(Some(refused(&asked, ErrorCode::InvalidUpdateVersion)));
+    alteration(&leader.fetched_by(2, 1)).expect("it has caught up");
+    leader.answers_alter(Some(Err(ErrorCode::InvalidUpdateVersion)));
     assert_eq!(alteration(&leader.step(Event::Timeout(Timer::AlterRetry))), None);
     assert_eq!(alteration(&leader.fetched_by(2, 0)), None);
     assert_eq!(alteration(&leader.fetched_by(2, 1)), None);
@@ -100,11 +101,13 @@ fn a_refusal_that_metadata_explains_is_not_repeated_until_metadata_comes() {
 fn an_answer_to_an_old_question_is_ignored() {
     let mut leader = two_in_sync();
     let asked = alteration(&leader.fetched_by(2, 1)).expect("it has caught up");
-    leader.sees(view(0, 2, 5, &[0, 1]));
+    let asked_anew = alteration(&leader.sees(view(0, 1, 5, &[0, 1])));
+    assert_eq!(asked_anew.map(|asked| asked.partition_epoch), Some(PartitionEpoch(5)));
     let (leader_epoch, partition_epoch) = (asked.leader_epoch, asked.partition_epoch);
-    let answer = Some(granted(&asked));
+    let answer = Some(Err(ErrorCode::IneligibleReplica));
     assert_eq!(leader.step(Event::Altered { leader_epoch, partition_epoch, answer }), []);
-    assert_eq!(leader.replica.isr().len(), 2);
+    leader.append(2, Acks::All);
+    assert_eq!(replies(&leader.fetched_by(1, 2)), [], "2 may be in the ISR by now");
 }
 
 #[test]
@@ -142,9 +145,10 @@ fn the_record_is_acknowledged_when_the_slow_follower_is_out() {
     let mut leader = Bench::leader();
     leader.append(1, Acks::All);
     leader.fetched_by(1, 1);
-    let asked = alteration(&leader.step(Event::Silent(NodeId(2)))).expect("2 lacks the record");
-    assert_eq!(leader.high_watermark(), 0, "2 is still in the ISR for all anybody knows");
-    let out = leader.answers_alter(Some(granted(&asked)));
+    alteration(&leader.step(Event::Silent(NodeId(2)))).expect("2 lacks the record");
+    leader.answers_alter(Some(Ok(())));
+    assert_eq!(leader.high_watermark(), 0, "2 is still in the ISR for all this leader knows");
+    let out = leader.sees(view(0, 1, 2, &[0, 1]));
     assert_eq!(replies(&out), [(1, Ok(0))]);
     assert_eq!(leader.replica.isr(), &*nodes(&[0, 1]));
 }

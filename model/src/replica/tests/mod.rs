@@ -9,7 +9,7 @@ use super::small_log::{SmallBatch, SmallLog};
 use super::*;
 use crate::inline::{InlineVec, Nodes};
 use crate::log::Log;
-use crate::metadata::{AlterPartitionResult, AlteredPartition, Partition};
+use crate::metadata::{AlteredPartition, Partition};
 use crate::{
     BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, Offset, PartitionEpoch, Shipped, TopicPartition,
 };
@@ -90,7 +90,7 @@ impl Bench {
         self.step(Event::Fetch(fetch(follower, 1, offset, 1)))
     }
 
-    pub fn answers_alter(&mut self, answer: Option<AlterPartitionResult>) -> Effects {
+    pub fn answers_alter(&mut self, answer: Option<Result<(), ErrorCode>>) -> Effects {
         let partition = &self.replica.view.partition;
         let (leader_epoch, partition_epoch) = (partition.leader_epoch, partition.partition_epoch);
         self.step(Event::Altered { leader_epoch, partition_epoch, answer })
@@ -116,25 +116,6 @@ pub(super) fn fetch(follower: i32, epoch: i32, offset: i64, last_epoch: i32) -> 
             last_epoch,
             log_start: Offset(0),
         },
-    }
-}
-
-pub(super) fn granted(asked: &AlteredPartition) -> AlterPartitionResult {
-    AlterPartitionResult {
-        error: None,
-        leader: Some(NodeId(0)),
-        leader_epoch: asked.leader_epoch,
-        isr: asked.isr,
-        recovering: asked.recovering,
-        partition_epoch: asked.partition_epoch.next(),
-    }
-}
-
-pub(super) fn refused(asked: &AlteredPartition, error: ErrorCode) -> AlterPartitionResult {
-    AlterPartitionResult {
-        error: Some(error),
-        partition_epoch: asked.partition_epoch,
-        ..granted(asked)
     }
 }
 

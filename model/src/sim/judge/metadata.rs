@@ -108,12 +108,12 @@ impl Judge {
         }
     }
 
-    /// A leader was told of an ISR in force: that is committed.
+    /// A leader was granted an ISR: its record is committed.
     pub(super) fn altered(&mut self, id: TopicPartition, partition_epoch: i32) {
         let known = self.reference.partition(id).map(|it| it.partition_epoch.0);
-        if known.is_some_and(|known| known < partition_epoch) {
+        if known.is_some_and(|known| known <= partition_epoch) {
             self.fail("an answer rests on what is committed", || {
-                format!("partition epoch {partition_epoch} of {id:?}, known {known:?}")
+                format!("granted on partition epoch {partition_epoch} of {id:?}, known {known:?}")
             });
         }
     }

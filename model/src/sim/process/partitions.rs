@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use crate::log::Log;
 use crate::metadata::{
-    AlterPartition, AlterPartitionResult, AlteredPartition, Image, Partition, Request, Response,
-    effective_min_isr,
+    AlterPartition, AlteredPartition, Image, Partition, Request, Response, effective_min_isr,
 };
 use crate::replica::{DataLog, Effect, Event, Replica, View};
 use crate::sim::disk::{DataFile, Run};
 use crate::sim::env::{Fact, Input, Timer};
 use crate::sim::profile::Micros;
-use crate::{BrokerEpoch, NodeId, Offset, Rules, TopicPartition, broker};
+use crate::{BrokerEpoch, ErrorCode, NodeId, Offset, Rules, TopicPartition, broker};
 
 use super::produce::Produces;
 use super::replication::{Asked, Watch};
@@ -191,15 +190,14 @@ impl<R: Rules> At<'_, R> {
     pub(super) fn altered(&mut self, asked: Vec<AlteredPartition>, response: Response) {
         let Some(partitions) = &mut self.process.partitions else { return };
         partitions.is_asking = false;
-        let answers: BTreeMap<TopicPartition, AlterPartitionResult> = match response {
+        let answers: BTreeMap<TopicPartition, Result<(), ErrorCode>> = match response {
             Response::AlterPartition(Ok(answers)) => answers.into_iter().collect(),
             _ => BTreeMap::new(),
         };
         for AlteredPartition { id, leader_epoch, partition_epoch, .. } in asked {
             let answer = answers.get(&id).copied();
-            if let Some(answer) = answer.filter(|answer| answer.error.is_none()) {
-                let partition_epoch = answer.partition_epoch.0;
-                self.env.facts.push(Fact::Altered { id, partition_epoch });
+            if answer == Some(Ok(())) {
+                self.env.facts.push(Fact::Altered { id, partition_epoch: partition_epoch.0 });
             }
             self.step_replica(id, Event::Altered { leader_epoch, partition_epoch, answer });
         }

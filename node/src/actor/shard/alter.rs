@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use kraft_model::metadata::{
-    AlterPartition, AlterPartitionResult, AlteredPartition, Request, Response,
-};
+use kraft_model::metadata::{AlterPartition, AlteredPartition, Request, Response};
 use kraft_model::replica::Event;
-use kraft_model::{BrokerEpoch, NodeId, TopicPartition};
+use kraft_model::{BrokerEpoch, ErrorCode, NodeId, TopicPartition};
 
 use super::actor::Shard;
 use super::command::Command;
@@ -54,7 +52,7 @@ impl Shard {
     /// Hands each partition its answer; a request that failed as a whole has none (L3).
     pub(super) fn altered(&mut self, asked: Vec<AlteredPartition>, response: Response) {
         self.alterations.in_flight = false;
-        let answers: BTreeMap<TopicPartition, AlterPartitionResult> = match response {
+        let answers: BTreeMap<TopicPartition, Result<(), ErrorCode>> = match response {
             Response::AlterPartition(Ok(answers)) => answers.into_iter().collect(),
             _ => BTreeMap::new(),
         };
