@@ -3,8 +3,8 @@
 //! All of it is promised while fewer than min.insync.replicas replicas lose data that was not
 //! flushed, and no unclean election was asked for.
 
-use crate::metadata::Partition;
 use crate::metadata::partition::Brokers;
+use crate::metadata::{AlteredPartition, Partition};
 use crate::replica::{DataLog, Producers};
 use crate::{NodeId, Offset};
 
@@ -68,6 +68,12 @@ pub fn isr_is_counted(partition: &Partition, is_counted: impl Fn(NodeId) -> bool
     partition.isr.iter().all(|&member| is_counted(member))
 }
 
+/// L3: a leader waits for the metadata log to tell it what was decided only if that is committed: the
+/// partition has moved on from the epoch under which it asked.
+pub fn decision_is_committed(partition: &Partition, asked: &AlteredPartition) -> bool {
+    partition.partition_epoch > asked.partition_epoch
+}
+
 /// While one broker leads one epoch, its high watermark does not go back.
 pub fn high_watermark_stands(before: Offset, after: Offset) -> bool {
     before <= after
@@ -87,10 +93,10 @@ pub fn producers_follow_the_log<L: DataLog>(known: &Producers, log: &L) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inline::Nodes;
+    use crate::inline::{InlineVec, Nodes};
     use crate::log::Log;
     use crate::replica::small_log::{SmallBatch, SmallLog};
-    use crate::{BrokerEpoch, LeaderEpoch};
+    use crate::{BrokerEpoch, LeaderEpoch, PartitionEpoch, TopicPartition};
 
     struct Replica {
         high_watermark: i64,
@@ -171,6 +177,22 @@ mod tests {
         let partition = Partition { isr, ..Partition::default() };
         assert!(isr_is_counted(&partition, |_| true));
         assert!(!isr_is_counted(&partition, |member| member == NodeId(1)));
+    }
+
+    #[test]
+    fn a_decision_that_nobody_committed_is_seen() {
+        let asked = AlteredPartition {
+            id: TopicPartition::default(),
+            leader_epoch: LeaderEpoch(1),
+            partition_epoch: PartitionEpoch(3),
+            isr: Nodes::new(),
+            isr_epochs: InlineVec::new(),
+            recovering: false,
+        };
+        let at =
+            |epoch| Partition { partition_epoch: PartitionEpoch(epoch), ..Partition::default() };
+        assert!(decision_is_committed(&at(4), &asked));
+        assert!(!decision_is_committed(&at(3), &asked));
     }
 
     #[test]

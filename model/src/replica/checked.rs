@@ -34,6 +34,17 @@ impl<R: Rules> Replica<R> {
         }
     }
 
+    /// What it has asked and takes for decided, so that it waits for the metadata.
+    pub(crate) fn decided_alteration(&self) -> Option<AlteredPartition> {
+        match &self.role {
+            Role::Leader(leader) => match leader.proposal {
+                Proposal::Decided(asked) => Some(asked),
+                _ => None,
+            },
+            Role::Idle | Role::Follower(_) => None,
+        }
+    }
+
     /// Whether this leader takes `node` for a possible member of the ISR: the maximal ISR (L2).
     pub(crate) fn may_be_in_sync(&self, node: NodeId) -> bool {
         let proposed = match &self.role {

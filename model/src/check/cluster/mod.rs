@@ -78,6 +78,7 @@ impl Model for ClusterModel {
             Property::always(AGREE, |_, state: &State| logs_agree(state)),
             Property::always(METADATA, |_, state: &State| state.history.metadata.is_none()),
             Property::always(COUNTED, |_, state: &State| isr_is_counted(state)),
+            Property::always(DECIDED, |_, state: &State| decisions_are_committed(state)),
             Property::always(STANDS, |_, state: &State| !state.history.high_watermark_fell),
             Property::always(ONCE, |_, state: &State| producers_once(state)),
             Property::always(KEPT, |_, state: &State| state.history.violation.is_none()),
@@ -94,6 +95,7 @@ pub(super) const SAME: &str = "what one consumer read every consumer reads there
 pub(super) const AGREE: &str = "logs agree below the high watermark";
 pub(super) const METADATA: &str = "the committed metadata are sound";
 pub(super) const COUNTED: &str = "a leader counts every member of the ISR";
+pub(super) const DECIDED: &str = "a leader waits only for what is committed";
 pub(super) const STANDS: &str = "a leader's high watermark does not fall in its epoch";
 pub(super) const ONCE: &str = "an idempotent producer's records are there once and in order";
 pub(super) const KEPT: &str = "no machine finds a promise broken";
@@ -151,6 +153,14 @@ fn isr_is_counted(state: &State) -> bool {
     !replica.is_leader()
         || replica.leader_epoch() != partition.leader_epoch
         || promise::isr_is_counted(partition, |member| replica.may_be_in_sync(member))
+}
+
+fn decisions_are_committed(state: &State) -> bool {
+    let partition = state.partition();
+    let replicas = state.brokers.iter().filter_map(|broker| broker.replica.as_ref());
+    replicas
+        .filter_map(|replica| replica.decided_alteration())
+        .all(|asked| promise::decision_is_committed(partition, &asked))
 }
 
 fn producers_once(state: &State) -> bool {

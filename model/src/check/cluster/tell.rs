@@ -7,7 +7,9 @@ use crate::metadata::{Image, Record};
 use super::config::ClusterModel;
 use super::quorum::To;
 use super::state::{Alteration, BROKERS, Broker, Call, State, node, partition};
-use super::{ACKNOWLEDGED, AGREE, Action, COMPLETE, COUNTED, KEPT, METADATA, ONCE, SAME, STANDS};
+use super::{
+    ACKNOWLEDGED, AGREE, Action, COMPLETE, COUNTED, DECIDED, KEPT, METADATA, ONCE, SAME, STANDS,
+};
 
 /// What happened, then one line for each part of the world that changed.
 pub(super) fn step(model: &ClusterModel, before: &State, action: Action, after: &State) -> String {
@@ -227,6 +229,10 @@ pub(super) fn rule(property: &str) -> &'static str {
         COUNTED => {
             "L2, L3: the high watermark waits for the maximal ISR: the one in force and the one \
              that was asked for"
+        }
+        DECIDED => {
+            "L3, K3: a leader that takes an answer to another question, or to nothing that is \
+             committed, for the answer to its own waits for ever"
         }
         STANDS => "L2: the high watermark of a leader never falls",
         ONCE => "I3: sequences have no gaps, and a repeated one is answered and not appended",
