@@ -467,7 +467,8 @@ Unfence(b) ==
 (* The process ends, and its connections with it. An AlterPartition that has  *)
 (* left may still arrive.                                                     *)
 GoDown(b, how, kept, flushed) ==
-    LET down == [Fresh(SubSeq(broker[b].log, 1, kept), flushed, broker[b].hw)
+    LET hw   == IF how = "crashed" THEN 0 ELSE broker[b].hw
+        down == [Fresh(SubSeq(broker[b].log, 1, kept), flushed, hw)
                     EXCEPT !.process = how]
         cut  == [f \in Brokers |-> [l \in Brokers |->
                     IF b \in {f, l} THEN NoFetch ELSE fetches[f][l]]]
@@ -480,6 +481,7 @@ GoDown(b, how, kept, flushed) ==
 Stop(b) == Spend("cleanStops") /\ GoDown(b, "stopped", End(broker[b]), broker[b].flushed)
 
 (* Power fails: any part of what was not flushed may be on disk all the same. *)
+(* L6: the checkpointed high watermark says nothing about this log any more.  *)
 Crash(b) ==
     /\ Spend("lossyStops")
     /\ \E kept \in broker[b].flushed..End(broker[b]) : GoDown(b, "crashed", kept, kept)

@@ -184,6 +184,26 @@ uuid!(
     Incarnation
 );
 
+impl TopicId {
+    /// The id of the `nth` topic that one decision makes. The controller draws it, and not whoever
+    /// asks: a request that arrives once more after its topic was deleted must not bring the id
+    /// back. A version 4 UUID, so neither all zero nor the metadata topic's own (1).
+    pub const fn drawn(entropy: u64, nth: usize) -> TopicId {
+        let seed = entropy.wrapping_add((nth as u64).wrapping_mul(0xd1b5_4a32_d192_ed03));
+        let high = mixed(seed.wrapping_add(0x9e37_79b9_7f4a_7c15));
+        let low = mixed(seed.wrapping_add(0x3c6e_f372_fe94_f82a));
+        let bits = (high as u128) << 64 | low as u128;
+        TopicId(bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62)
+    }
+}
+
+/// One round of SplitMix64: every bit of the outcome depends on every bit of `x`.
+const fn mixed(x: u64) -> u64 {
+    let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ x >> 31
+}
+
 /// Not a 128-bit id in Kafka's 22-character URL-safe base64 form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not an id: 22 characters of URL-safe base64 are expected")]
@@ -251,6 +271,14 @@ pub struct EpochEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn drawn_topic_ids_differ_by_entropy_and_by_place_and_are_of_version_4() {
+        let ids = (0..100).flat_map(|entropy| (0..10).map(move |nth| TopicId::drawn(entropy, nth)));
+        let ids: std::collections::BTreeSet<TopicId> = ids.collect();
+        assert_eq!(ids.len(), 1_000);
+        assert!(ids.iter().all(|id| id.0 >> 76 & 0xf == 4 && id.0 >> 62 & 0x3 == 2));
+    }
 
     #[test]
     fn an_id_has_the_text_form_that_kafka_prints() {

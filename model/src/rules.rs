@@ -88,6 +88,8 @@ guards! {
     /// L4: a follower truncates where its epochs diverge from the leader's, not to its high
     /// watermark.
     TruncateToHighWatermark = "truncate-to-high-watermark",
+    /// L6: after a power failure the checkpointed high watermark says nothing about this log.
+    TrustCheckpoint = "trust-checkpoint",
     /// L2: the high watermark stands still while the ISR is below min.insync.replicas.
     HwUnderMinIsr = "hw-under-min-isr",
     /// B1: a replica that lost data leaves ISR and ELR when it registers.

@@ -48,7 +48,6 @@ fn requests() -> Vec<(&'static str, Request)> {
     };
     let topic = NewTopic {
         name: name(),
-        id: ID.topic,
         partitions: Some(3),
         replication_factor: None,
         assignments: vec![vec![NodeId(1), BROKER]],

@@ -108,8 +108,6 @@ pub struct HeartbeatReply {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct NewTopic {
     pub name: String,
-    /// Chosen at random by whoever forwards the request: machines have no randomness.
-    pub id: TopicId,
     /// `None`: `num.partitions` of the controller.
     pub partitions: Option<i32>,
     /// `None`: `default.replication.factor` of the controller.

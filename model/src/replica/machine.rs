@@ -41,12 +41,25 @@ pub(super) enum Role {
     Follower(Follower),
 }
 
+/// The high watermark that a replica begins with (L6). The checkpoint speaks of the records that
+/// the log held when it was written. Where the last stop may have lost what was not flushed, it may
+/// have lost a truncation too: then other records stand there, and showing them to consumers would
+/// be wrong. The leader says soon enough what is committed.
+pub fn high_watermark_to_begin_with<R: Rules>(
+    rules: R,
+    checkpoint: Offset,
+    log_start: Offset,
+    is_intact: bool,
+) -> Offset {
+    if is_intact || !rules.holds(Guard::TrustCheckpoint) { checkpoint } else { log_start }
+}
+
 /// What followers and consumers that wait for news would see.
 type Mark = (Offset, Offset, Offset, LeaderEpoch, Option<NodeId>);
 
 impl<R: Rules> Replica<R> {
-    /// A replica that knows of no metadata yet. `high_watermark` is the checkpointed one, and
-    /// `producers` what the log means ([`DataLog::producers_at`] its end).
+    /// A replica that knows of no metadata yet. `high_watermark` is what
+    /// [`high_watermark_to_begin_with`] says, and `producers` what the log means ([`DataLog::producers_at`] its end).
     pub fn new(
         rules: R,
         id: TopicPartition,

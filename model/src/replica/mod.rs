@@ -32,7 +32,7 @@ mod waiting;
 
 pub use event::{Acks, Appended, Effect, Effects, Event, RequestId, Timer, View};
 pub use log::{BatchHeader, DataLog, ProducerBatch};
-pub use machine::Replica;
+pub use machine::{Replica, high_watermark_to_begin_with};
 pub use message::{Fetch, FetchOutcome, FetchPosition, Fetched};
 pub use producers::{ProducedBatch, ProducerEntry, Producers};
 pub use query::Readable;

@@ -87,6 +87,7 @@ pub fn fate_of(guard: Guard) -> Option<Fate> {
         | SkipSequenceCheck
         | AppendUnderMinIsr
         | GrantBeforeRecord
+        | TrustCheckpoint
         | DuplicateAboveHighWatermark => Some(Fate::Killed),
         // No machine asks, only an order of events that a run hardly meets shows it, or it serves
         // how soon a cluster recovers.

@@ -7,7 +7,7 @@ use kraft_model::metadata::{
     ConfigChange, ConfigOp, CreatePartitions, ElectLeaders, ElectionType, Event, Image, NewTopic,
     ReassignPartition, Record, Request, ResourceKind, Timer, TopicRef,
 };
-use kraft_model::{BrokerEpoch, NodeId, Offset, TopicId, TopicPartition};
+use kraft_model::{BrokerEpoch, NodeId, Offset, TopicPartition};
 
 use crate::cluster::{Cluster, incarnation, new_topic, nodes};
 
@@ -85,12 +85,12 @@ fn propose(cluster: &mut Cluster, dice: &mut Dice, id: TopicPartition) {
     }));
 }
 
-fn topic_request(dice: &mut Dice, name: String, id: TopicId) -> Request {
+fn topic_request(dice: &mut Dice, name: String) -> Request {
     match dice.roll(12) {
         0..=6 => {
             let assignments =
                 (0..1 + dice.roll(3)).map(|_| nodes(&dice.replicas()).to_vec()).collect();
-            let topic = NewTopic { assignments, ..new_topic(&name, id) };
+            let topic = NewTopic { assignments, ..new_topic(&name) };
             Request::CreateTopics { topics: vec![topic], validate_only: false }
         }
         7 => Request::DeleteTopics { topics: vec![TopicRef::Name(name)] },
@@ -183,8 +183,7 @@ fn something_happens(cluster: &mut Cluster, dice: &mut Dice, runs: &mut [u128]) 
         }
         10 => {
             let number = dice.roll(4);
-            let unique = u128::from(cluster.end().0.unsigned_abs()) + 1;
-            let request = topic_request(dice, format!("topic-{number}"), TopicId(unique << 8));
+            let request = topic_request(dice, format!("topic-{number}"));
             cluster.send(request);
         }
         11 => {

@@ -3,12 +3,12 @@
 use kraft_model::metadata::{
     Event, METADATA_VERSION, METADATA_VERSION_FEATURE, Request, Response, Timer,
 };
-use kraft_model::{ErrorCode, NodeId, TopicId};
+use kraft_model::{ErrorCode, NodeId};
 
 use crate::cluster::{Cluster, TOPIC, new_topic};
 
-fn create(name: &str, id: TopicId) -> Request {
-    Request::CreateTopics { topics: vec![new_topic(name, id)], validate_only: false }
+fn create(name: &str) -> Request {
+    Request::CreateTopics { topics: vec![new_topic(name)], validate_only: false }
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_second_leadership_writes_nothing_by_itself() {
 #[test]
 fn an_answer_waits_until_its_records_are_committed() {
     let mut cluster = Cluster::with_topic(1);
-    let id = cluster.send(create("a", TopicId(1)));
+    let id = cluster.send(create("a"));
     assert_eq!(cluster.reply(id), None);
     cluster.commit_some(1);
     assert_eq!(cluster.reply(id), None, "the topic's record alone is not all of it");
@@ -45,12 +45,12 @@ fn an_answer_waits_until_its_records_are_committed() {
 #[test]
 fn an_answer_without_records_waits_for_what_it_has_read() {
     let mut cluster = Cluster::with_topic(1);
-    let first = cluster.send(create("a", TopicId(1)));
-    let second = cluster.send(create("a", TopicId(2)));
+    let first = cluster.send(create("a"));
+    let second = cluster.send(create("a"));
     assert_eq!(cluster.reply(second), None, "that 'a' exists is not certain yet");
     cluster.commit();
     assert!(cluster.reply(first).is_some() && cluster.reply(second).is_some());
-    let third = cluster.send(create("a", TopicId(3)));
+    let third = cluster.send(create("a"));
     assert!(cluster.reply(third).is_some(), "now it is");
 }
 
@@ -58,7 +58,7 @@ fn an_answer_without_records_waits_for_what_it_has_read() {
 fn losing_leadership_fails_what_waits_and_forgets_what_was_not_committed() {
     let mut cluster = Cluster::with_topic(2);
     let committed = cluster.controller.committed().clone();
-    let id = cluster.send(create("a", TopicId(1)));
+    let id = cluster.send(create("a"));
     cluster.timers.remove(&Timer::Session(NodeId(1)));
     cluster.step(Event::Timeout(Timer::Session(NodeId(1))));
     assert_ne!(cluster.image(), &committed);
@@ -67,12 +67,12 @@ fn losing_leadership_fails_what_waits_and_forgets_what_was_not_committed() {
     assert_eq!(cluster.image(), &committed);
     assert!(!cluster.controller.is_active() && cluster.timers.is_empty());
 
-    let refused = cluster.send(create("a", TopicId(1)));
+    let refused = cluster.send(create("a"));
     assert_eq!(cluster.reply(refused), Some(&Response::NotController { leader: None }));
 
     cluster.lead();
     cluster.is(Some(1), &[1, 2], &[], &[]);
-    assert!(matches!(cluster.ask(create("a", TopicId(1))), Response::CreateTopics(_)));
+    assert!(matches!(cluster.ask(create("a")), Response::CreateTopics(_)));
     assert!(cluster.image().topic_named("a").is_some());
 }
 
@@ -106,13 +106,13 @@ fn a_record_of_the_quorums_own_moves_the_next_offset_on() {
     let mut cluster = Cluster::with_topic(1);
     cluster.log.push(None);
     cluster.commit();
-    assert!(matches!(cluster.ask(create("a", TopicId(1))), Response::CreateTopics(_)));
+    assert!(matches!(cluster.ask(create("a")), Response::CreateTopics(_)));
 }
 
 #[test]
 fn leading_again_without_a_loss_in_between_fails_what_waits_all_the_same() {
     let mut cluster = Cluster::with_topic(1);
-    let id = cluster.send(create("a", TopicId(1)));
+    let id = cluster.send(create("a"));
     let next = cluster.controller.committed().end;
     cluster.step(Event::Lead { epoch: kraft_model::Epoch(9), next });
     assert_eq!(cluster.reply(id), Some(&Response::NotController { leader: None }));
@@ -125,7 +125,7 @@ fn a_record_of_the_quorums_own_moves_the_next_one_behind_it() {
     // The voters change (Q12), and before that is committed a topic is created.
     cluster.quorum_appends();
     let end = cluster.end();
-    let created = cluster.ask(create("a", TopicId(1)));
+    let created = cluster.ask(create("a"));
     assert!(matches!(created, Response::CreateTopics(_)), "{created:?}");
     assert!(cluster.end() > end, "it stands behind the quorum's record");
     assert_eq!(cluster.controller.committed().end, cluster.end());

@@ -3,7 +3,7 @@
 use kraft_model::metadata::{
     AlterPartition, ElectLeaders, ElectionType, Event, Request, Response, Timer,
 };
-use kraft_model::{BrokerEpoch, ErrorCode, NodeId, TopicId, TopicPartition};
+use kraft_model::{BrokerEpoch, ErrorCode, NodeId, TopicPartition};
 
 use crate::cluster::{Cluster, TOPIC, nodes};
 
@@ -186,7 +186,7 @@ fn a_cancelled_reassignment_leaves_the_partition_as_it_was() {
 fn a_removed_replica_that_is_added_again_is_not_eligible_before_it_is_in_sync() {
     let mut cluster = Cluster::new();
     (1..=3).for_each(|id| cluster.start(id));
-    cluster.create("orders", TOPIC, &[&[2, 3], &[1, 2]]).expect("the topic is created");
+    cluster.create("orders", &[&[2, 3], &[1, 2]]).expect("the topic is created");
     let id = TopicPartition { topic: TOPIC, partition: 1 };
     let reassign = |cluster: &mut Cluster, target: &[i32]| {
         let one = kraft_model::metadata::ReassignPartition { id, replicas: Some(nodes(target)) };
@@ -212,8 +212,8 @@ fn ten_thousand_partitions_change_in_batches_that_fit() {
     let mut cluster = Cluster::new();
     (1..=3).for_each(|id| cluster.start(id));
     let assignments: Vec<&[i32]> = vec![&[1, 2, 3]; 5_000];
-    cluster.create("orders", TOPIC, &assignments).expect("the topic is created");
-    cluster.create("more", TopicId(101), &assignments).expect("the topic is created");
+    cluster.create("orders", &assignments).expect("the topic is created");
+    cluster.create("more", &assignments).expect("the topic is created");
 
     let mut asked = cluster.proposal(&[1, 2]);
     asked.partitions = vec![asked.partitions[0]; 3_000];

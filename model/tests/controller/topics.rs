@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kraft_model::metadata::{
     ConfigChange, ConfigOp, CreatePartitions, NewTopic, Request, ResourceKind, Response, TopicRef,
 };
-use kraft_model::{ErrorCode, NodeId, TopicId};
+use kraft_model::{ErrorCode, NodeId};
 
 use crate::cluster::{Cluster, TOPIC, new_topic, nodes};
 
@@ -17,7 +17,7 @@ fn brokers(count: i32) -> Cluster {
 
 fn topic(partitions: i32, factor: i16) -> NewTopic {
     let (partitions, replication_factor) = (Some(partitions), Some(factor));
-    NewTopic { partitions, replication_factor, ..new_topic("orders", TOPIC) }
+    NewTopic { partitions, replication_factor, ..new_topic("orders") }
 }
 
 fn refusal(cluster: &mut Cluster, topic: NewTopic) -> Option<ErrorCode> {
@@ -52,7 +52,7 @@ fn set(value: &str) -> ConfigOp {
 #[test]
 fn a_topic_takes_the_controllers_numbers_where_it_says_none() {
     let mut cluster = brokers(3);
-    assert_eq!(cluster.create_topic(new_topic("orders", TOPIC)), Ok((1, 1)));
+    assert_eq!(cluster.create_topic(new_topic("orders")), Ok((1, 1)));
     assert_eq!(cluster.image().topic_named("orders").map(|topic| topic.id), Some(TOPIC));
 }
 
@@ -72,7 +72,7 @@ fn a_topic_that_cannot_be_is_refused_with_kafkas_error() {
     }
     let assigned = |lists: &[&[i32]]| NewTopic {
         assignments: lists.iter().map(|list| nodes(list).to_vec()).collect(),
-        ..new_topic("orders", TOPIC)
+        ..new_topic("orders")
     };
     let assignment = Some(ErrorCode::InvalidReplicaAssignment);
     for wrong in [&[&[1, 1][..]][..], &[&[5]], &[&[]], &[&[1, 2], &[1]]] {
@@ -88,13 +88,25 @@ fn a_topic_that_cannot_be_is_refused_with_kafkas_error() {
 #[test]
 fn a_name_is_taken_once_dots_and_underscores_alike() {
     let mut cluster = brokers(1);
-    let named = |name: &str, id| NewTopic { name: name.to_owned(), id, ..topic(1, 1) };
-    assert_eq!(refusal(&mut cluster, named("a.b", TOPIC)), None);
+    let named = |name: &str| NewTopic { name: name.to_owned(), ..topic(1, 1) };
+    assert_eq!(refusal(&mut cluster, named("a.b")), None);
     let exists = Some(ErrorCode::TopicAlreadyExists);
-    assert_eq!(refusal(&mut cluster, named("a.b", TopicId(101))), exists);
+    assert_eq!(refusal(&mut cluster, named("a.b")), exists);
     let collides = Some(ErrorCode::InvalidTopic);
-    assert_eq!(refusal(&mut cluster, named("a_b", TopicId(101))), collides);
-    assert_eq!(refusal(&mut cluster, named("ab", TOPIC)), Some(ErrorCode::InvalidRequest));
+    assert_eq!(refusal(&mut cluster, named("a_b")), collides);
+}
+
+#[test]
+fn a_request_that_arrives_again_after_a_deletion_makes_another_topic() {
+    let mut cluster = brokers(1);
+    let id_of = |cluster: &Cluster| cluster.image().topic_named("orders").map(|topic| topic.id);
+    cluster.create_topic(topic(1, 1)).expect("it is created");
+    let first = id_of(&cluster);
+    let topics = vec![TopicRef::Name("orders".to_owned())];
+    cluster.ask(Request::DeleteTopics { topics });
+    cluster.create_topic(topic(1, 1)).expect("it is created once more");
+    assert_eq!(first, Some(TOPIC));
+    assert_ne!(id_of(&cluster), first);
 }
 
 #[test]
@@ -110,8 +122,8 @@ fn validating_only_writes_nothing() {
 #[test]
 fn one_request_cannot_outgrow_an_atomic_batch() {
     let mut cluster = brokers(1);
-    let named = |name: &str, id| NewTopic { name: name.to_owned(), id, ..topic(6_000, 1) };
-    let topics = vec![named("a", TopicId(1)), named("b", TopicId(2))];
+    let named = |name: &str| NewTopic { name: name.to_owned(), ..topic(6_000, 1) };
+    let topics = vec![named("a"), named("b")];
     let request = Request::CreateTopics { topics, validate_only: false };
     let Response::CreateTopics(results) = cluster.ask(request) else { panic!("another answer") };
     assert!(results[0].1.is_ok());
@@ -147,11 +159,11 @@ fn replicas_are_spread_over_racks_and_brokers_and_the_fenced_come_last() {
     assert!(followers_of_first.len() > 2, "not always the same followers");
 
     cluster.expire(1);
-    let other = NewTopic { id: TopicId(101), name: "other".to_owned(), ..topic(5, 5) };
+    let other = NewTopic { name: "other".to_owned(), ..topic(5, 5) };
     cluster.create_topic(other).expect("five are active");
     let mut rest = cluster.image().topic_named("other").expect("it exists").partitions.iter();
     assert!(rest.all(|partition| !partition.replicas.contains(&NodeId(1))));
-    let all = NewTopic { id: TopicId(102), name: "all".to_owned(), ..topic(1, 6) };
+    let all = NewTopic { name: "all".to_owned(), ..topic(1, 6) };
     cluster.create_topic(all).expect("six are registered");
     let all = cluster.image().topic_named("all").expect("it exists").partitions[0];
     assert_eq!((all.replicas.last(), all.isr.len()), (Some(&NodeId(1)), 5));

@@ -74,6 +74,7 @@ impl BrokerSupervisor {
         let directories = identity.data().iter().map(|directory| LogDirectory {
             path: directory.path().to_owned(),
             was_clean: directory.clean_stop.is_some(),
+            is_intact: directory.intact.is_some(),
         });
         let partitions = Partitions::start(config.clone(), directories.collect(), outside)
             .await

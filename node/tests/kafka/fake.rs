@@ -210,15 +210,16 @@ impl FakeBackend {
             return Err(Refusal::new(ErrorCode::TopicAlreadyExists, message));
         }
         let partitions = new.partitions.unwrap_or(1).max(new.assignments.len() as i32);
+        let id = TopicId::drawn(fastrand::u64(..), 0);
         if !validate_only {
             // As in a cluster: the answer is there before this broker's image is.
             let (backend, name) = (self.clone(), new.name);
             tokio::task::spawn_local(async move {
                 tokio::task::yield_now().await;
-                backend.edit(|image| insert(image, new.id, &name, partitions));
+                backend.edit(|image| insert(image, id, &name, partitions));
             });
         }
-        Ok(TopicCreated { id: new.id, partitions, replication_factor: 1, configs: new.configs })
+        Ok(TopicCreated { id, partitions, replication_factor: 1, configs: new.configs })
     }
 
     fn delete(&self, topic: &TopicRef) -> Result<(TopicId, String), Refusal> {

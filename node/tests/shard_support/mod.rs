@@ -103,7 +103,8 @@ impl Cluster {
             },
         };
         let config = Arc::new(config(broker, home, &self.settings));
-        let directories = vec![LogDirectory { path: home.to_owned(), was_clean }];
+        let directories =
+            vec![LogDirectory { path: home.to_owned(), was_clean, is_intact: was_clean }];
         let partitions =
             Partitions::start(config, directories, outside).await.expect("the broker starts");
         let epoch = self.register(broker);

@@ -9,7 +9,7 @@ use super::config::ClusterModel;
 use super::list::Action;
 use super::process::{CLUSTER, next_image};
 use super::quorum::{OPERATOR, START, To};
-use super::state::{BROKERS, Broker, Found, History, ID, Left, Published, Quorum, State};
+use super::state::{BROKERS, Broker, Found, History, Left, Published, Quorum, State};
 
 impl ClusterModel {
     /// A cluster that was started in order, by the very machines: brokers registered and unfenced,
@@ -45,7 +45,6 @@ impl ClusterModel {
         self.come_to_rest(&mut state);
         let topic = NewTopic {
             name: "t".to_owned(),
-            id: ID.topic,
             partitions: None,
             replication_factor: None,
             assignments: vec![self.replicas.iter().map(|&id| NodeId(id)).collect()],

@@ -1,6 +1,7 @@
 //! A broker's process: how it registers, stays alive, replays the metadata, and ends.
 
 use crate::broker::{Effect, Effects, Event, Timer};
+use crate::check::Mutated;
 use crate::check::shared::Shared;
 use crate::metadata::{
     BrokerRegistration, Endpoint, METADATA_VERSION, METADATA_VERSION_FEATURE, Request, Response,
@@ -8,7 +9,7 @@ use crate::metadata::{
 };
 use crate::replica;
 use crate::replica::small_log::SmallLog;
-use crate::replica::{DataLog, Replica, View};
+use crate::replica::{DataLog, Replica, View, high_watermark_to_begin_with};
 use crate::{BrokerEpoch, ClusterId, DirectoryId, Incarnation, NodeId, Offset};
 
 use super::config::ClusterModel;
@@ -38,8 +39,10 @@ impl Broker {
     }
 
     /// Ends the process: what it had in memory is gone.
-    fn end(&mut self, index: usize, stop: Stop) {
+    fn end(&mut self, index: usize, stop: Stop, rules: Mutated) {
         let checkpoint = self.replica.as_ref().map_or(self.checkpoint, Replica::high_watermark);
+        let is_intact = matches!(stop, Stop::Clean(_));
+        let checkpoint = high_watermark_to_begin_with(rules, checkpoint, Offset::ZERO, is_intact);
         let Broker { run, ref seen, disk, .. } = *self;
         let seen = seen.clone();
         *self = Broker { stop: Some(stop), run, disk, checkpoint, ..Broker::new(index, seen) };
@@ -258,7 +261,7 @@ impl ClusterModel {
 
     /// The process ends; an AlterPartition that has left may still arrive.
     fn stop(&self, state: &mut State, index: usize, stop: Stop) {
-        state.brokers[index].change(|broker| broker.end(index, stop));
+        state.brokers[index].change(|broker| broker.end(index, stop, self.rules));
         if !matches!(state.alters[index].as_deref(), Some(Alteration::Asked { .. })) {
             state.alters[index] = None;
         }

@@ -21,7 +21,7 @@ pub const BROKERS: usize = 3;
 pub const RECORDS: usize = 4;
 
 /// The one partition.
-pub const ID: TopicPartition = TopicPartition { topic: TopicId(1), partition: 0 };
+pub const ID: TopicPartition = TopicPartition { topic: TopicId::drawn(0, 0), partition: 0 };
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct State {

@@ -23,6 +23,8 @@ pub(super) struct Turn<'a> {
     /// The judge's own fold of what is committed, once something is.
     folded: Option<Image>,
     pub asking: Asking,
+    /// The chance that the next request to the machine brings with it.
+    pub entropy: u64,
     /// What was latest is gone with the leadership.
     pub is_failover: bool,
     pub verdict: Verdict,
@@ -50,6 +52,7 @@ impl<'a> Turn<'a> {
             tail: (*before.tail).clone(),
             state,
             asking: Asking::default(),
+            entropy: 0,
             is_failover: false,
             verdict: Ok(()),
         }
@@ -120,7 +123,7 @@ impl<'a> Turn<'a> {
     pub fn ask(&mut self, asked: Asked, request: Request) {
         const UNKNOWN: u8 = u8::MAX;
         self.state.pending.push(Pending { asked, batches: UNKNOWN });
-        self.run(Event::Request { id: asked.id(), request, entropy: 0 });
+        self.run(Event::Request { id: asked.id(), request, entropy: self.entropy });
         let batches = self.tail.len() as u8;
         let unknown = self.state.pending.iter_mut().filter(|it| it.batches == UNKNOWN);
         unknown.for_each(|pending| pending.batches = batches);

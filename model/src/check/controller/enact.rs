@@ -9,7 +9,7 @@ use crate::metadata::{
     ElectionType, Endpoint, Event, METADATA_VERSION, METADATA_VERSION_FEATURE, NewTopic, Partition,
     ReassignPartition, Request, ResourceKind, SecurityProtocol, Timer, TopicRef,
 };
-use crate::{BrokerEpoch, Epoch, Offset, TopicId, TopicPartition};
+use crate::{BrokerEpoch, Epoch, Offset, TopicPartition};
 
 use super::act::Turn;
 use super::config::{CLUSTER, ControllerModel};
@@ -240,11 +240,11 @@ impl Turn<'_> {
         if made > 0 {
             self.state.happened(Happened::NewTopic);
         }
+        self.entropy = topic as u64 * 100 + u64::from(made);
         let assignments = self.model.topics[topic].iter();
         let nodes = |ids: &&[i32]| ids.iter().map(|&id| crate::NodeId(id)).collect();
         let new = NewTopic {
             name: ControllerModel::topic_name(topic).to_owned(),
-            id: TopicId(topic as u128 * 100 + u128::from(made) + 1),
             partitions: None,
             replication_factor: None,
             assignments: assignments.map(nodes).collect(),

@@ -9,7 +9,7 @@ use crate::log::Log;
 use crate::metadata::partition::{Brokers, Cause, Election, Policy, alter, change, refusal};
 use crate::metadata::{AlteredPartition, Partition};
 use crate::replica::small_log::{SmallBatch, SmallLog, SmallRecord};
-use crate::replica::{DataLog, Fetch, Fetched, Replica, View};
+use crate::replica::{DataLog, Fetch, Fetched, Replica, View, high_watermark_to_begin_with};
 use crate::{BrokerEpoch, ErrorCode, Guard, NodeId, Offset, Rules, TopicPartition};
 
 use crate::check::Mutated;
@@ -236,7 +236,10 @@ impl Broker {
 
     /// Ends the process: what it had in memory is gone, but for the checkpointed high watermark.
     pub fn go_down(&mut self, index: usize, stop: Stop, rules: Mutated) {
-        self.replica = fresh(index, rules, self.replica.high_watermark(), &self.log);
+        let (checkpoint, is_intact) = (self.replica.high_watermark(), stop == Stop::Clean);
+        let start = self.log.start();
+        let high_watermark = high_watermark_to_begin_with(rules, checkpoint, start, is_intact);
+        self.replica = fresh(index, rules, high_watermark, &self.log);
         self.stop = Some(stop);
     }
 }

@@ -28,25 +28,21 @@ impl<R: Rules> Scope<R> {
         let mut records = Vec::new();
         let mut placer = Placer::new(image, self.entropy);
         let mut created = BTreeSet::new();
-        let mut ids = BTreeSet::new();
         let mut results = Vec::with_capacity(topics.len());
         let repeated = repeated(topics.iter().map(|topic| topic.name.as_str()));
-        for topic in topics {
+        for (nth, topic) in topics.iter().enumerate() {
+            let id = TopicId::drawn(self.entropy, nth);
             let result = if repeated.contains(topic.name.as_str()) {
                 refuse(ErrorCode::InvalidRequest, "Duplicate topic name.")
-            } else if image.topic(topic.id).is_some()
-                || topic.id.is_zero()
-                || ids.contains(&topic.id)
-            {
-                refuse(ErrorCode::InvalidRequest, "The topic id that was chosen cannot be used.")
+            } else if image.topic(id).is_some() {
+                refuse(ErrorCode::UnknownServerError, "The topic id that was drawn is taken.")
             } else {
                 self.check_name(image, &created, &topic.name)
-                    .and_then(|()| self.create_topic(image, topic, &mut placer))
+                    .and_then(|()| self.create_topic(image, id, topic, &mut placer))
                     .and_then(|(new, answer)| fit(&mut records, new).map(|()| answer))
             };
             if result.is_ok() {
                 created.insert(topic.name.as_str());
-                ids.insert(topic.id);
             }
             results.push((topic.name.clone(), result));
         }
@@ -59,6 +55,7 @@ impl<R: Rules> Scope<R> {
     fn create_topic(
         &self,
         image: &Image,
+        id: TopicId,
         topic: &NewTopic,
         placer: &mut Placer,
     ) -> Result<(Vec<Record>, TopicCreated), Refusal> {
@@ -74,7 +71,7 @@ impl<R: Rules> Scope<R> {
         for (name, value) in &topic.configs {
             check_topic_config(name, value)?;
         }
-        let mut records = vec![Record::Topic { id: topic.id, name: topic.name.clone() }];
+        let mut records = vec![Record::Topic { id, name: topic.name.clone() }];
         records.extend(topic.configs.iter().map(|(name, value)| {
             Record::Config(ConfigRecord {
                 kind: ResourceKind::Topic,
@@ -84,12 +81,12 @@ impl<R: Rules> Scope<R> {
             })
         }));
         let answer = TopicCreated {
-            id: topic.id,
+            id,
             partitions: replicas.len() as i32,
             replication_factor: replicas.first().map_or(0, |nodes| nodes.len() as i16),
             configs: topic.configs.clone(),
         };
-        records.extend(self.new_partitions(image, topic.id, 0, &replicas)?);
+        records.extend(self.new_partitions(image, id, 0, &replicas)?);
         Ok((records, answer))
     }
 

@@ -7,7 +7,7 @@ use crate::metadata::{
     ConfigChange, ConfigOp, CreatePartitions, ElectLeaders, ElectionType, Image, NewTopic,
     ReassignPartition, Request, ResourceKind, Response, TopicRef,
 };
-use crate::{NodeId, TopicId, TopicPartition};
+use crate::{NodeId, TopicPartition};
 
 use super::{Common, Hands, Open, Served, Wanted};
 
@@ -94,7 +94,6 @@ impl Admin {
         };
         let topic = NewTopic {
             name: format!("t{number}"),
-            id: TopicId(u128::from(number)),
             partitions: Some(partitions as i32),
             replication_factor: Some(replication as i16),
             assignments: Vec::new(),

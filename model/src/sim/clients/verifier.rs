@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::TopicPartition;
 use crate::metadata::{NewTopic, Request, Response};
 use crate::replica::Acks;
 use crate::sim::disk::DataRecord;
 use crate::sim::profile::MILLIS;
-use crate::{TopicId, TopicPartition};
 
 use super::{Common, Hands, Open, Served, Wanted};
 
@@ -19,9 +19,6 @@ pub(super) struct Verifier {
     to_read: BTreeSet<(TopicPartition, i64, u64)>,
     is_topic_due: bool,
 }
-
-/// The number of the topic that is created at the end; no other gets so far.
-const TOPIC: u128 = 1_000;
 
 impl Verifier {
     pub fn begin(&mut self, partitions: impl Iterator<Item = TopicPartition>) {
@@ -59,7 +56,6 @@ impl Verifier {
         if let Some(broker) = hands.random.pick(hands.brokers).filter(|_| self.is_topic_due) {
             let topic = NewTopic {
                 name: "last".to_owned(),
-                id: TopicId(TOPIC),
                 partitions: Some(1),
                 replication_factor: Some(1),
                 assignments: Vec::new(),

@@ -83,7 +83,11 @@ impl Judge {
         {
             at_once = Some(other);
         }
-        let is_in_order = known.produced.is_none_or(|produced| note(ledger, produced, offset.0));
+        // Where acknowledged records are gone, what was known of their producers is gone with them:
+        // one that nothing is known of may begin with any sequence, also with one in the middle of
+        // what it has under way (I3).
+        let is_in_order = known.produced.is_none_or(|produced| note(ledger, produced, offset.0))
+            || ledger.has_lost;
         self.promises += 1;
         // A reader is told late, of what was committed before who knows what was lost.
         let number = if min_isr.is_some() { self.promises } else { 0 };

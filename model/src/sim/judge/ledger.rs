@@ -143,8 +143,7 @@ impl Ledger {
                 lossy.until = lossy.until.min(number);
             }
         }
-        let by_choice = after.leader.is_none_or(|leader| !before.last_known_elr.contains(&leader));
-        if after.recovering && !before.recovering && by_choice {
+        if was_chosen_uncleanly(&before, after) {
             self.forgive();
         }
         self.min_isr_now = min_isr;
@@ -190,4 +189,12 @@ impl Ledger {
             }
         }
     }
+}
+/// Somebody leads, and recovers, who was among none of those that an election may choose by itself.
+/// The partition may have been recovering already.
+fn was_chosen_uncleanly(before: &Partition, after: &Partition) -> bool {
+    let Partition { isr, elr, last_known_elr, .. } = before;
+    let is_eligible = |leader| [isr, elr, last_known_elr].iter().any(|it| it.contains(leader));
+    let began = after.recovering && after.leader_epoch > before.leader_epoch;
+    began && after.leader.as_ref().is_some_and(|leader| !is_eligible(leader))
 }

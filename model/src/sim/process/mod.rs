@@ -128,8 +128,8 @@ impl<R: Rules> Process<R> {
         let controller = who
             .is_controller
             .then(|| Controller::with_rules(who.id, cluster, start.defaults, start.rules));
+        let previous = disk.clean_stop.take().filter(|_| who.is_broker).or(disk.session);
         let lifecycle = who.is_broker.then(|| {
-            let previous = disk.clean_stop.take().or(disk.session);
             Lifecycle::new(who.id, start.incarnation, disk.directory, previous, start.is_damaged)
         });
         Process {
@@ -153,7 +153,7 @@ impl<R: Rules> Process<R> {
             replies: Replies::default(),
             router: Router::default(),
             lifecycle,
-            partitions: who.is_broker.then(|| Partitions::new(start.rules)),
+            partitions: who.is_broker.then(|| Partitions::new(start.rules, previous.is_some())),
             end: None,
             moment: None,
             clock: start.clock,

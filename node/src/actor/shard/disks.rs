@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io, thread};
 
 use kraft_model::log::Log;
-use kraft_model::replica::{DataLog, Producers};
-use kraft_model::{Offset, TopicId, TopicPartition};
+use kraft_model::replica::{DataLog, Producers, high_watermark_to_begin_with};
+use kraft_model::{Offset, Shipped, TopicId, TopicPartition};
 
 use crate::storage::{
     Checkpoint, LogConfig, OpenFiles, OpenState, PartitionLog, PartitionOffsets, Recovery,
@@ -21,6 +21,8 @@ pub struct LogDirectory {
     pub path: PathBuf,
     /// The last stop was orderly, so that what is in the logs is on disk.
     pub was_clean: bool,
+    /// It holds all that the last process wrote (L6): a kill while the machine stayed up is no loss.
+    pub is_intact: bool,
 }
 
 /// A directory or a log in it cannot be used.
@@ -72,6 +74,7 @@ pub(super) struct Disks {
 struct Directory {
     path: Arc<Path>,
     was_clean: bool,
+    is_intact: bool,
     /// Partitions in it, for an even spread of new ones.
     count: AtomicUsize,
     offsets: Mutex<Offsets>,
@@ -99,7 +102,7 @@ const DELETED: &str = "-delete";
 
 impl Disks {
     pub fn new(directories: Vec<LogDirectory>, open_files: usize) -> Result<Disks, OpenError> {
-        let open = |LogDirectory { path, was_clean }| {
+        let open = |LogDirectory { path, was_clean, is_intact }| {
             fs::create_dir_all(&path).map_err(|source| io_error("create", &path, &path, source))?;
             // A damaged checkpoint says nothing; the node takes such a stop for unclean.
             let read = |checkpoint: Checkpoint| match checkpoint.read(&path) {
@@ -119,7 +122,7 @@ impl Disks {
                 log_starts: read(Checkpoint::LogStart)?,
             };
             let (count, offsets) = (AtomicUsize::new(0), Mutex::new(offsets));
-            Ok(Directory { path: path.into(), was_clean, count, offsets })
+            Ok(Directory { path: path.into(), was_clean, is_intact, count, offsets })
         };
         let directories = directories.into_iter().map(open).collect::<Result<_, _>>()?;
         Ok(Disks { directories, files: OpenFiles::new(open_files) })
@@ -182,8 +185,13 @@ impl Disks {
         let found = FoundLog {
             topic: Arc::clone(&home.topic),
             producers: log.producers_at(log.end()),
+            high_watermark: high_watermark_to_begin_with(
+                Shipped,
+                state.high_watermark,
+                log.start(),
+                directory.is_intact,
+            ),
             log,
-            high_watermark: state.high_watermark,
             directory: Arc::clone(&directory.path),
         };
         Ok((home.id, found, recovery))

@@ -15,8 +15,8 @@ use proto_kafka::messages::{BrokerId, MetadataRequest, MetadataResponse};
 use super::Context;
 use super::wire::{
     CLUSTER_OPERATIONS, NO_OPERATIONS, TOPIC_OPERATIONS, broker_ids, check_topic_name, endpoint,
-    expect_answer, is_internal, is_reachable, leader_id, new_topic_id, string, topic_by_name,
-    topic_id, topic_name, wait_for_image, wire_id,
+    expect_answer, is_internal, is_reachable, leader_id, string, topic_by_name, topic_id,
+    topic_name, wait_for_image, wire_id,
 };
 use crate::kafka::backend::Backend;
 
@@ -131,7 +131,6 @@ fn new_topic<B: Backend>(context: &Context<B>, name: &str) -> NewTopic {
     let offsets = name == "__consumer_offsets";
     NewTopic {
         name: name.to_owned(),
-        id: new_topic_id(),
         partitions: None,
         replication_factor: offsets.then_some(config.offsets_topic_replication_factor),
         assignments: Vec::new(),

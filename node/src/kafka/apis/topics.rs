@@ -17,8 +17,8 @@ use proto_kafka::messages::{
 };
 
 use super::wire::{
-    check_topic_name, expect_answer, new_topic_id, outcome, timeout, topic_by_name, topic_id,
-    topic_name, unexpected, wait_for_image, wire_id,
+    check_topic_name, expect_answer, outcome, timeout, topic_by_name, topic_id, topic_name,
+    unexpected, wait_for_image, wire_id,
 };
 use super::{Context, configs};
 use crate::kafka::backend::Backend;
@@ -95,7 +95,6 @@ fn new_topic(topic: &CreatableTopic) -> Result<NewTopic, Refusal> {
     }
     Ok(NewTopic {
         name: topic.name.to_string(),
-        id: new_topic_id(),
         partitions: (topic.num_partitions != -1).then_some(topic.num_partitions),
         replication_factor: (topic.replication_factor != -1).then_some(topic.replication_factor),
         assignments: assignments.iter().map(|given| nodes(&given.broker_ids)).collect(),

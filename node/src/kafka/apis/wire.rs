@@ -39,12 +39,6 @@ pub fn topic_id(id: Uuid) -> TopicId {
     TopicId(id.as_u128())
 }
 
-/// A topic id that nobody else has. The all-zero id and the metadata topic's own (1) are not
-/// version 4 ids, so they cannot come out.
-pub fn new_topic_id() -> TopicId {
-    topic_id(Uuid::new_v4())
-}
-
 pub fn broker_ids(nodes: &[NodeId]) -> Vec<BrokerId> {
     nodes.iter().map(|node| BrokerId(node.0)).collect()
 }
