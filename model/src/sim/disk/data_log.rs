@@ -96,10 +96,17 @@ impl PartitionLog {
 
     pub fn flushed_up_to(&mut self, to: i64, undisturbed: bool) {
         self.flushed = self.flushed.max(to.min(self.end().0));
-        self.durable = self.durable.max(self.flushed);
+        self.durable_up_to(self.flushed);
         if undisturbed {
             self.cut.clear();
         }
+    }
+
+    /// What was cut below `to` cannot come back any more.
+    fn durable_up_to(&mut self, to: i64) {
+        let more = (to - self.durable).max(0);
+        self.cut.drain(..self.cut.len().min(more as usize));
+        self.durable += more;
     }
 
     fn keep_below(&mut self, to: i64) {
@@ -219,7 +226,7 @@ impl DataLog for PartitionLog {
             self.records.drain(..drop);
             self.start = start.0;
             self.flushed = self.flushed.max(start.0);
-            self.durable = self.durable.max(start.0);
+            self.durable_up_to(start.0);
         }
     }
 }
