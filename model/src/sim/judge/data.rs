@@ -9,7 +9,7 @@ use crate::sim::process::{index, name};
 use crate::sim::world::Node;
 use crate::{BrokerEpoch, NodeId, Offset, Rules, TopicPartition};
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Next};
 use super::{Judge, SeenReplica};
 
 const HELD: &str = "every electable replica holds what was promised";
@@ -257,9 +257,10 @@ impl Judge {
                 if !is_same {
                     let was = ledger.partition;
                     self.unclean += u64::from(partition.recovering && !was.recovering);
-                    let number = self.promises + 1;
+                    let value = self.values.len() as u64;
+                    let next = Next { promise: self.promises + 1, value };
                     let brokers = &self.reference;
-                    ledger.follow(partition, number, min_isr, brokers, &registered, is_strong);
+                    ledger.follow(partition, next, min_isr, brokers, &registered, is_strong);
                     changed.push(id);
                 }
             }

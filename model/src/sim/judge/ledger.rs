@@ -36,6 +36,13 @@ struct Lossy {
     until: u64,
 }
 
+/// The numbers that the next promise and the next value will have.
+#[derive(Clone, Copy)]
+pub(super) struct Next {
+    pub promise: u64,
+    pub value: u64,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     pub partition: Partition,
@@ -57,6 +64,9 @@ pub(super) struct Ledger {
     forgiven: BTreeSet<(i64, u64)>,
     /// Something was excused: the logs may differ from now on.
     pub has_lost: bool,
+    /// Values below this one were sent before the last unclean election: an answer of an earlier
+    /// leader that is still on its way promises nothing.
+    forgiven_below: u64,
 }
 
 impl Ledger {
@@ -81,7 +91,11 @@ impl Ledger {
         if self.promises.len() <= at {
             self.promises.resize(at + 1, None);
         }
-        self.promises[at] = Some(Promise { value, number, min_isr, is_excused: false });
+        let is_excused = value < self.forgiven_below;
+        if is_excused {
+            self.forgiven.insert((offset, value));
+        }
+        self.promises[at] = Some(Promise { value, number, min_isr, is_excused });
         self.values.insert(value, offset);
         self.excuse();
     }
@@ -112,11 +126,11 @@ impl Ledger {
         self.excuse();
     }
 
-    /// The registration changed. `number` is the next promise's.
+    /// The registration changed.
     pub fn follow(
         &mut self,
         after: &Partition,
-        number: u64,
+        next: Next,
         min_isr: usize,
         brokers: &impl Brokers,
         registered: &BTreeMap<NodeId, BrokerEpoch>,
@@ -140,11 +154,11 @@ impl Ledger {
         for (node, lossy) in &mut self.lossy {
             let answers = after.isr.contains(node) || after.elr.contains(node);
             if !answers {
-                lossy.until = lossy.until.min(number);
+                lossy.until = lossy.until.min(next.promise);
             }
         }
         if was_chosen_uncleanly(&before, after) {
-            self.forgive();
+            self.forgive(next.value);
         }
         self.min_isr_now = min_isr;
         if min_isr < self.lowest_min_isr || self.lowest_min_isr == 0 {
@@ -155,8 +169,9 @@ impl Ledger {
     }
 
     /// An unclean election was asked for: nothing is promised any more.
-    fn forgive(&mut self) {
+    fn forgive(&mut self, next_value: u64) {
         self.has_lost = true;
+        self.forgiven_below = next_value;
         for (offset, promise) in (0..).zip(&mut self.promises) {
             if let Some(promise) = promise {
                 promise.is_excused = true;
@@ -190,11 +205,12 @@ impl Ledger {
         }
     }
 }
+
 /// Somebody leads, and recovers, who was among none of those that an election may choose by itself.
 /// The partition may have been recovering already.
 fn was_chosen_uncleanly(before: &Partition, after: &Partition) -> bool {
     let Partition { isr, elr, last_known_elr, .. } = before;
     let is_eligible = |leader| [isr, elr, last_known_elr].iter().any(|it| it.contains(leader));
     let began = after.recovering && after.leader_epoch > before.leader_epoch;
-    began && after.leader.as_ref().is_some_and(|leader| !is_eligible(leader))
+    began && after.leader.as_ref().map_or(!before.recovering, |leader| !is_eligible(leader))
 }

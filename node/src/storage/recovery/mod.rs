@@ -1,66 +1,26 @@
 //! Opening a log: after a clean stop by its indexes, else by reading what was not surely on disk.
 
+mod epochs;
+mod found;
+
 use std::fs::{self, File};
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kraft_model::Offset;
-use kraft_model::epochs::EpochCache;
 
-use super::checkpoint;
-use super::durable;
-use super::error::{Context, StorageError};
-use super::files::{FileKind, OpenFiles};
-use super::index;
-use super::log::{LogConfig, SegmentedLog};
-use super::producers;
-use super::read::{HeaderWalk, locate};
-use super::scan::{Verdict, former_end, scan_segment};
-use super::segment::{ActiveSegment, Segment};
+use crate::storage::durable;
+use crate::storage::error::{Context, StorageError};
+use crate::storage::files::{FileKind, OpenFiles};
+use crate::storage::index;
+use crate::storage::log::{LogConfig, SegmentedLog};
+use crate::storage::producers;
+use crate::storage::read::{HeaderWalk, locate};
+use crate::storage::scan::{Verdict, former_end, scan_segment};
+use crate::storage::segment::{ActiveSegment, Segment};
 
-/// What the directory's checkpoints say of a log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct OpenState {
-    /// The last stop was clean: everything is on disk and the indexes are complete.
-    pub clean: bool,
-    /// Check every batch, not only those above the recovery point.
-    pub scan_all: bool,
-    /// Everything below was on disk.
-    pub recovery_point: Offset,
-    pub log_start: Offset,
-    pub high_watermark: Offset,
-}
-
-/// What opening a log found and did.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Recovery {
-    /// Bytes whose CRCs were checked.
-    pub scanned_bytes: u64,
-    /// Bytes of an unfinished write, and of what came behind it, that were cut off.
-    pub truncated_bytes: u64,
-    pub indexes_rebuilt: u32,
-    pub epochs_rebuilt: bool,
-    pub damage: Option<Damage>,
-}
-
-/// Something that was surely written is no longer what it was. The log goes on below it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Damage {
-    pub file: PathBuf,
-    /// What remains of the log ends here.
-    pub at: Offset,
-    /// The byte of `file` at which `at` should be.
-    pub position: u64,
-    pub reason: String,
-    /// Files with what can no longer be used, kept for whoever wants to look.
-    pub set_aside: Vec<PathBuf>,
-    pub below_recovery_point: bool,
-    pub below_high_watermark: bool,
-    /// How far the log reached, as far as can be told.
-    pub former_end: Offset,
-}
+pub use found::{Damage, OpenState, Recovery};
 
 impl SegmentedLog {
     /// Opens the log in `dir`, recovering what needs to be. Reads and writes: not on an arbiter.
@@ -414,75 +374,6 @@ impl Opening<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Takes the epochs below `end` from their checkpoint if the log bears them out, else from
-    /// the log itself.
-    fn load_epochs(&mut self, end: Offset) -> Result<(), StorageError> {
-        let path = checkpoint::epochs_path(&self.log.home.dir);
-        let content = durable::read_if_there(&path).context("read", &path)?;
-        let stored = content
-            .and_then(|content| checkpoint::parse_epochs(&path, &content).ok())
-            .and_then(EpochCache::from_entries);
-        if let Some(mut epochs) = stored {
-            epochs.truncate(end);
-            self.log.epochs = epochs;
-            if self.epochs_hold(end).context("read a segment in", &self.log.home.dir)? {
-                return Ok(());
-            }
-        }
-        let is_empty = end <= self.bases[0];
-        self.log.epochs = EpochCache::default();
-        if is_empty {
-            return Ok(());
-        }
-        self.recovery.epochs_rebuilt = true;
-        self.log.epochs_changed = true;
-        for segment in self.log.sealed.clone().into_iter().chain([self.log.active.as_segment()]) {
-            if segment.size == 0 || segment.base >= end {
-                continue;
-            }
-            let file = self.file(segment.base)?;
-            let epochs = &mut self.log.epochs;
-            HeaderWalk::new(&file, segment.size)
-                .visit(0, |_, batch| {
-                    epochs.note(batch.leader_epoch.0, batch.base);
-                    ControlFlow::Continue(())
-                })
-                .context("read", &self.path(segment.base))?;
-        }
-        self.log.epochs.advance_start(self.log.start);
-        Ok(())
-    }
-
-    /// Whether each epoch starts where the checkpoint says: the batch there is of it, the one
-    /// before it is not, and the last batch is of the last epoch.
-    fn epochs_hold(&self, end: Offset) -> io::Result<bool> {
-        let log = &self.log;
-        if end <= self.bases[0] {
-            return Ok(true);
-        }
-        let epoch_of = |offset: Offset| -> io::Result<Option<i32>> {
-            let (segment, floor) = log.floor(offset);
-            let file = log.home.open(FileKind::Log, segment.base)?;
-            let position = locate(&file, segment.size, floor, offset)?;
-            Ok(match HeaderWalk::new(&file, segment.size).at(position) {
-                Ok(batch) if batch.base <= offset => Some(batch.leader_epoch.0),
-                _ => None,
-            })
-        };
-        let mut previous = None;
-        for &(epoch, start) in log.epochs.entries() {
-            if start > log.start {
-                let before = epoch_of(Offset(start.0 - 1))?;
-                if epoch_of(start)? != Some(epoch) || before != previous {
-                    return Ok(false);
-                }
-            }
-            previous = Some(epoch);
-        }
-        let covers_start = log.epochs.epoch_at(log.start).is_some();
-        Ok(covers_start && epoch_of(Offset(end.0 - 1))? == log.epochs.last())
     }
 }
 

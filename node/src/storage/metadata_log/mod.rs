@@ -4,6 +4,9 @@
 //! everything is synced before it counts, and damage is remembered until it is mended. Its recent
 //! end stays in memory, so that followers that keep up cost no reads.
 
+mod damage;
+mod machine;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -11,24 +14,22 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
-use kraft_model::epochs::EpochCache;
-use kraft_model::log::Log;
-use kraft_model::raft::{RaftLog, SnapshotId, Voters, VotersRecord};
-use kraft_model::replay::{Extents, RecordedLog};
-use kraft_model::{Epoch, EpochEnd, NodeId, Offset, ReplicaKey};
+use kraft_model::raft::SnapshotId;
+use kraft_model::{Offset, ReplicaKey};
 
-use super::build::leader_change;
-use super::durable;
-use super::error::{Context, StorageError};
-use super::files::OpenFiles;
-use super::jobs::{DeleteJob, FlushJob, Flushed};
-use super::log::{LogConfig, SegmentedLog};
-use super::read::not_a_batch;
-use super::records::Records;
-use super::recovery::{OpenState, Recovery};
-use super::scan::former_end;
-use super::snapshot::Snapshots;
-use super::voters::{VoterEndpoint, VoterHistory, VoterNode, VoterSet, voters_batch};
+use crate::storage::durable;
+use crate::storage::error::{Context, StorageError};
+use crate::storage::files::OpenFiles;
+use crate::storage::jobs::{DeleteJob, FlushJob, Flushed};
+use crate::storage::log::{LogConfig, SegmentedLog};
+use crate::storage::read::not_a_batch;
+use crate::storage::records::Records;
+use crate::storage::recovery::{OpenState, Recovery};
+use crate::storage::snapshot::Snapshots;
+use crate::storage::voters::{VoterEndpoint, VoterHistory, VoterNode, VoterSet};
+
+pub use damage::ForgetDamage;
+use damage::remembered_damage;
 
 /// The directory's name in `metadata.log.dir`.
 pub const METADATA_LOG: &str = "__cluster_metadata-0";
@@ -302,199 +303,4 @@ impl MetadataLog {
 fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.as_millis() as i64
-}
-
-/// The file that remembers damage; its content is the former end.
-fn damage_path(dir: &Path) -> PathBuf {
-    dir.join("damaged")
-}
-
-/// Damage that is not mended, from before or from now. The files that recovery sets aside speak
-/// for it too, because a crash may have come before it was written down.
-fn remembered_damage(dir: &Path, recovery: &Recovery) -> Result<Option<Offset>, StorageError> {
-    let path = damage_path(dir);
-    let mut former = recovery.damage.as_ref().map(|damage| damage.former_end);
-    if let Some(bytes) = durable::read_if_there(&path).context("read", &path)? {
-        let text = String::from_utf8_lossy(&bytes);
-        let stored = text.trim().parse().map(Offset).map_err(|_| StorageError::Checkpoint {
-            path: path.clone(),
-            reason: "it does not hold an offset".to_owned(),
-        })?;
-        former = former.max(Some(stored));
-    }
-    for aside in set_aside(dir)? {
-        let base = aside.file_name().and_then(|name| name.to_str()?.get(..20)?.parse().ok());
-        let base = Offset(base.unwrap_or(0));
-        let file = fs::File::open(&aside).context("open", &aside)?;
-        let end = former_end(&file, 0, base).context("read", &aside)?;
-        former = former.max(Some(end));
-    }
-    if let Some(end) = former {
-        durable::replace_file(&path, format!("{end}\n").as_bytes()).context("write", &path)?;
-    }
-    Ok(former)
-}
-
-fn set_aside(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
-    let entries = fs::read_dir(dir).context("list", dir)?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    let paths: Result<Vec<_>, _> = paths.collect();
-    let is_aside = |path: &PathBuf| path.to_string_lossy().ends_with(".log.damaged");
-    Ok(paths.context("list", dir)?.into_iter().filter(is_aside).collect())
-}
-
-/// Ends the memory of damage, once the log is whole again. The damaged files stay under a name
-/// that no longer speaks.
-#[derive(Debug)]
-pub struct ForgetDamage {
-    dir: PathBuf,
-}
-
-impl ForgetDamage {
-    /// # Errors
-    ///
-    /// The device's; then the next start still knows of the damage, which is safe.
-    pub fn run(self) -> Result<(), StorageError> {
-        for aside in set_aside(&self.dir)? {
-            fs::rename(&aside, aside.with_extension("mended")).context("rename", &aside)?;
-        }
-        let path = damage_path(&self.dir);
-        fs::remove_file(&path).context("delete", &path)?;
-        durable::sync_dir(&self.dir).context("sync", &self.dir)
-    }
-}
-
-impl Log for MetadataLog {
-    type Batch = Records;
-
-    fn start(&self) -> Offset {
-        self.log.start()
-    }
-
-    fn end(&self) -> Offset {
-        self.log.end()
-    }
-
-    fn flushed(&self) -> Offset {
-        self.log.flushed()
-    }
-
-    fn last_epoch(&self) -> i32 {
-        let below = self.latest.filter(|snapshot| snapshot.end >= self.log.start());
-        self.log.last_epoch().or(below.map(|snapshot| snapshot.epoch.0)).unwrap_or(0)
-    }
-
-    fn end_of_epoch(&self, epoch: i32) -> EpochEnd {
-        let known = self.log.end_of_epoch(epoch);
-        match self.latest {
-            // The records of the snapshot's epoch are gone, but where they end is known.
-            Some(snapshot)
-                if known.end == self.log.start()
-                    && snapshot.end == known.end
-                    && snapshot.epoch.0 <= epoch =>
-            {
-                EpochEnd { epoch: snapshot.epoch.0, end: snapshot.end }
-            }
-            _ => known,
-        }
-    }
-
-    fn append(&mut self, batch: Records) {
-        self.log.append(&batch);
-        self.note_voters(&batch);
-        self.remember(batch);
-    }
-
-    fn truncate(&mut self, to: Offset) {
-        self.log.truncate(to);
-        self.voters.truncate(to);
-        self.forget_tail_from(self.log.end());
-    }
-
-    fn restart_at(&mut self, start: Offset) {
-        self.log.restart_at(start);
-        self.begin_voters();
-        self.tail.clear();
-        self.tail_bytes = 0;
-    }
-}
-
-impl RecordedLog for MetadataLog {
-    fn extents(batch: &Records) -> Extents {
-        batch.extents()
-    }
-
-    fn chunk(bytes: &Records) -> Extents {
-        bytes.chunk_extents()
-    }
-
-    fn epochs(&self) -> EpochCache {
-        self.log.epochs().clone()
-    }
-
-    fn latest_snapshot(&self) -> Option<SnapshotId> {
-        self.latest
-    }
-
-    fn has_failed(&self) -> bool {
-        self.log.failure().is_some()
-    }
-}
-
-impl RaftLog for MetadataLog {
-    /// From memory as a rule; what is older is read from disk here, at most 1 MiB of it. If it
-    /// cannot be, the answer is empty and [`MetadataLog::failure`] says why.
-    fn read(&self, from: Offset) -> Records {
-        if let Some(records) = self.read_tail(from) {
-            return records;
-        }
-        self.read_disk(from).unwrap_or_else(|source| {
-            let path = self.log.dir().to_owned();
-            self.log.fail(StorageError::Io { operation: "read the log in", path, source });
-            Records::empty(from, 0)
-        })
-    }
-
-    fn append_as_leader(&mut self, epoch: Epoch, batch: Records) {
-        self.append(batch.stamp(self.log.end(), epoch.0));
-    }
-
-    fn append_leader_change(&mut self, epoch: Epoch, leader: NodeId) {
-        self.append(leader_change(self.log.end(), epoch.0, leader.0, now_ms()));
-    }
-
-    fn voters_below(&self, end: Offset) -> Option<VotersRecord> {
-        self.voters.below(end).map(VoterSet::keys)
-    }
-
-    fn append_voters(&mut self, epoch: Epoch, voters: &Voters) {
-        let nodes: Vec<VoterNode> = voters.iter().map(|&key| self.with_endpoints(key)).collect();
-        self.append(voters_batch(self.log.end(), epoch.0, now_ms(), &nodes));
-    }
-
-    fn snapshot(&self) -> Option<SnapshotId> {
-        self.latest
-    }
-
-    fn read_snapshot(&self, snapshot: SnapshotId, position: u64) -> Option<(Records, bool)> {
-        let (bytes, last) = self.snapshots.chunk(snapshot, position)?;
-        // The extent of a chunk counts bytes of the file.
-        let base = Offset(i64::try_from(position).ok()?);
-        let end = base.plus(bytes.len() as i64);
-        Some((Records { bytes, base, end, last_epoch: snapshot.epoch.0 }, last))
-    }
-
-    fn is_damaged(&self) -> bool {
-        self.damaged.is_some()
-    }
-
-    fn cut_to_snapshot(&mut self, snapshot: SnapshotId) {
-        self.snapshot_stored(snapshot);
-        if self.differs_from(snapshot) {
-            self.restart_at(snapshot.end);
-        } else {
-            self.log.advance_start(snapshot.end);
-            self.voters.forget_below(snapshot.end);
-        }
-    }
 }
