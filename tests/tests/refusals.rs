@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Output;
 
 use kraft_tests::wire::{self, Connection};
-use kraft_tests::{Cluster, Layout, Node, cluster, eventually};
+use kraft_tests::{Cluster, Layout, Node, binary, eventually};
 use proto_kafka::messages::{ApiVersionsRequest, DescribeClusterRequest, MetadataRequest};
 use proto_kafka::protocol::Request;
 
@@ -140,7 +140,7 @@ fn a_voter_that_runs_without_the_controller_role_is_refused_on_both_sides() {
 #[test]
 fn a_node_of_another_cluster_is_refused_and_both_logs_name_both_cluster_ids() {
     let mut cluster = Cluster::format(&Layout::split(1, 2));
-    let other = cluster::random_uuid();
+    let other = binary::random_uuid();
     format_anew(&cluster, 3, &other);
     start(&mut cluster, &[1, 2]);
     cluster.node_mut(3).start();

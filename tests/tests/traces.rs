@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use kraft_tests::load::{Load, assert_nothing_lost, read_all};
-use kraft_tests::{Cluster, Layout, Proxy, cluster, eventually, wire};
+use kraft_tests::{Cluster, Layout, Proxy, binary, cluster, eventually, wire};
 
 fn kraft(arguments: &[&str], path: &Path, input: &str) -> Output {
-    let mut child = Command::new(cluster::binary())
+    let mut child = Command::new(binary::binary())
         .args(arguments)
         .arg(path)
         .stdin(Stdio::piped())

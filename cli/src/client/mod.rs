@@ -19,6 +19,7 @@ mod error;
 mod fake;
 mod metadata;
 mod murmur2;
+mod offsets;
 mod producer;
 pub mod records;
 mod retry;

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use kraft_tests::{Cluster, Layout, cluster};
+use kraft_tests::{Cluster, Layout, binary};
 
 use crate::{config, configure, refuses_to_start};
 
@@ -62,11 +62,11 @@ fn a_directory_that_cannot_be_written_is_refused_by_name() {
     let (data, lock) = (node.data_dir(), node.data_dir().join(".lock"));
     fs::set_permissions(&data, Permissions::from_mode(0o555)).expect("it is ours");
     fs::set_permissions(&lock, Permissions::from_mode(0o444)).expect("it is ours");
-    let mut command = Command::new(cluster::binary());
+    let mut command = Command::new(binary::binary());
     if rustix::process::geteuid().is_root() {
         // Root may write anywhere, so the node runs as somebody else, from where he can read.
         let copy = cluster.dir.path().join("kraft");
-        fs::copy(cluster::binary(), &copy).expect("room for a copy");
+        fs::copy(binary::binary(), &copy).expect("room for a copy");
         fs::set_permissions(cluster.dir.path(), Permissions::from_mode(0o755)).expect("ours");
         command = Command::new(copy);
         command.uid(NOBODY);

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use kraft_tests::cluster::binary;
+use kraft_tests::binary::binary;
 use serde_json::Value;
 
 /// An empty directory to run `kraft` in. Dropping it ends whatever cluster was started there.

@@ -24,6 +24,7 @@ mod maintain;
 mod metrics;
 mod outside;
 mod partitions;
+mod peers;
 mod produce;
 mod publish;
 mod query;
