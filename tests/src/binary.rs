@@ -11,8 +11,12 @@ pub fn binary() -> &'static Path {
         if let Some(path) = std::env::var_os("KRAFT_TEST_BINARY") {
             return PathBuf::from(path);
         }
-        let test = std::env::current_exe().expect("a test knows its own path");
-        let profile_dir = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+        let own = std::env::current_exe().expect("a program knows its own path");
+        let beside = own.parent().expect("target/<profile>, or deps in it for a test");
+        let profile_dir = match beside.ends_with("deps") {
+            true => beside.parent().expect("target/<profile>"),
+            false => beside,
+        };
         let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
             Some("debug") | None => "dev",
             Some(name) => name,
