@@ -87,7 +87,7 @@ ViewFor(b, p, registered) ==
 
 IsBehind(s, f) == ~s.progress[f].fetched \/ s.progress[f].end < End(s)
 
-Enough(s) == Cardinality(s.view.isr) >= EffectiveMinIsr(Len(Replicas))
+Enough(s) == Cardinality(s.view.isr) >= Effective(MinIsr, Len(Replicas))
 
 (* L1, all from one state.                                                    *)
 MayJoin(b, s, f) ==
@@ -489,13 +489,14 @@ Crash(b) ==
 Restart(b) ==
     LET lost == IF broker[b].process = "crashed" THEN LostTail(b) ELSE Left(b)
         up   == [broker[b] EXCEPT !.process = "up"]
+        view == IF Holds("view-without-registration") THEN ViewFor(b, partition', registration')
+                ELSE ViewFor(b, partition, registration)
     IN /\ ~IsUp(b)
        /\ partition' = Change(partition, lost, Active)
        /\ partition'.leaderEpoch <= MaxLeaderEpoch
        /\ registration' = [registration EXCEPT
                             ![b] = [epoch |-> @.epoch + 1, fenced |-> TRUE]]
-       /\ Step(b, Replayed(b, up, ViewFor(b, partition', registration')),
-               [alters EXCEPT ![b] = NoAlter], fetches)
+       /\ Step(b, Replayed(b, up, view), [alters EXCEPT ![b] = NoAlter], fetches)
        /\ UNCHANGED left
 
 (******************************** behaviours *********************************)
