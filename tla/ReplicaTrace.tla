@@ -55,7 +55,7 @@ Appended(b, s, l) ==
         records  == [i \in 1..count |-> [epoch |-> s.view.leaderEpoch, value |-> 0]]
         appended == [s EXCEPT !.log = @ \o records,
                               !.waiting = IF l.all THEN @ \cup {l.after.end - 1} ELSE @]
-        waits    == {o \in l.after.waiting : o < End(s)}
+        waits    == {o \in l.after.waiting \cup l.acked : o < End(s)}
     IN IF count > 0
        THEN IF Leads(b, s) /\ (l.all => Enough(s)) THEN {Settled(b, appended)} ELSE {}
        ELSE IF l.error = "NOT_LEADER_OR_FOLLOWER" THEN IF Leads(b, s) THEN {} ELSE {s}
