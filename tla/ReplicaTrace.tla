@@ -31,6 +31,17 @@ TraceInit ==
     /\ line = 1
     /\ asked = [b \in Brokers |-> <<>>]
 
+(* As EndOfEpoch and EpochStart: from a log's end, since its epochs ascend.   *)
+RECURSIVE UpToEpoch(_, _, _)
+UpToEpoch(log, epoch, i) ==
+    IF i = 0 \/ log[i].epoch <= epoch THEN i ELSE UpToEpoch(log, epoch, i - 1)
+
+SoonEndOfEpoch(log, epoch) ==
+    LET last == UpToEpoch(log, epoch, Len(log))
+    IN [epoch |-> IF last = 0 THEN epoch ELSE log[last].epoch, end |-> last]
+
+SoonEpochStart(s) == UpToEpoch(s.log, s.view.leaderEpoch - 1, Len(s.log))
+
 (***************************** what an event leads to ************************)
 
 (* The disk may have got further in the meantime.                             *)
@@ -175,6 +186,9 @@ TraceNext ==
     /\ IF Line.event = "Committed" THEN Committed ELSE TraceStep
     /\ line' = line + 1
     /\ UNCHANGED <<fetches, alters, acknowledged, left>>
+
+(* There is one successor for each line, or none.                             *)
+Place == line
 
 TraceSpec == TraceInit /\ [][TraceNext]_<<line, vars, asked>>
 
