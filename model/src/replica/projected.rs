@@ -23,7 +23,7 @@ pub struct Leading {
 }
 
 /// What a leader knows of one follower.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Follows {
     /// Its end and its registration, if it has fetched in this leader epoch.
     pub fetched: Option<(Offset, BrokerEpoch)>,
