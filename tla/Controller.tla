@@ -18,9 +18,12 @@ EXTENDS Partition
 
 CONSTANTS
     Brokers,
-    InitialReplicas,    \* the partition's replicas, all in sync
+    InitialReplicas,    \* the partition's replicas
+    InitialIsr,         \* those of them that are in sync
+    MinIsrs,            \* to which min.insync.replicas may be set
     Targets,            \* lists of replicas to which it may be reassigned
-    Budget  \* [fences, stops, crashes, shrinks, reassigns, cancels, elections, failovers, removals]
+    Budget  \* [fences, stops, crashes, shrinks, reassigns, cancels, elections, failovers, removals,
+            \*  settings, repeats]
 
 VARIABLES
     log,        \* of images, the last one being the active controller's state
@@ -28,11 +31,12 @@ VARIABLES
     seen,       \* by broker: up to where it has replayed the metadata
     process,    \* by broker: its process; see NewProcess
     alters,     \* by broker: the AlterPartition that it stands by (L3)
+    late,       \* copies of questions, and refusals, that are still under way
     shutdownAt, \* by broker: end of the log when its controlled shutdown began, or 0
     complete,   \* the brokers that hold every acknowledged record
     left        \* the part of Budget that is not spent
 
-vars == <<log, committed, seen, process, alters, shutdownAt, complete, left>>
+vars == <<log, committed, seen, process, alters, late, shutdownAt, complete, left>>
 
 Nobody == [incarnation |-> 0, epoch |-> 0, fenced |-> TRUE, stopping |-> FALSE]
 
@@ -69,7 +73,9 @@ Knows(b) ==
     /\ Committed.registration[b].incarnation = process[b].incarnation
 
 (* It acts on no metadata that are older than its registration.               *)
-Acts(b) == Knows(b) /\ seen[b] >= Committed.registration[b].epoch
+Acts(b) ==
+    /\ Knows(b)
+    /\ seen[b] >= Committed.registration[b].epoch \/ ~Holds("view-without-registration")
 
 View(b) == log[seen[b]]
 
@@ -91,7 +97,7 @@ Heard(b) == Knows(b) /\ Latest.registration[b].incarnation = process[b].incarnat
 (* flushed. Its epoch is the offset of its registration.                      *)
 Register(b) ==
     LET p       == Latest.partition
-        depends == b \in p.isr \cup p.elr \cup p.lastKnown
+        depends == b \in p.isr \cup p.elr \cup p.lastKnown /\ Holds("restart-keeps-isr")
         cause   == IF process[b].clean THEN Left(b) ELSE LostTail(b)
     IN /\ process[b].up
        /\ Latest.registration[b].incarnation # process[b].incarnation
@@ -99,17 +105,17 @@ Register(b) ==
                 Registered(b, [incarnation |-> process[b].incarnation,
                                epoch |-> Len(log) + 1, fenced |-> TRUE, stopping |-> FALSE]))
        /\ shutdownAt' = [shutdownAt EXCEPT ![b] = 0]
-       /\ UNCHANGED <<committed, seen, process, alters, complete, left>>
+       /\ UNCHANGED <<committed, seen, process, alters, complete, left, late>>
 
 (* B4: it leaves the ISR and the ELR, then it is gone.                        *)
 Unregister(b) ==
     LET p       == Latest.partition
-        depends == b \in p.isr \cup p.elr \cup p.lastKnown
+        depends == b \in p.isr \cup p.elr \cup p.lastKnown /\ Holds("unregister-keeps-isr")
     IN /\ Spend("removals")
        /\ ~process[b].up /\ Latest.registration[b].incarnation > 0
        /\ Write(IF depends THEN Change(p, LostLog(b), Active(Latest)) ELSE p,
                 Registered(b, Nobody))
-       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete>>
+       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, late>>
 
 (********************************* heartbeats ********************************)
 
@@ -123,15 +129,25 @@ Unfence(b) ==
        /\ Write(IF p.leader = None /\ b \in Range(p.replicas)
                 THEN Change(p, Elect("online"), Active(Latest) \cup {b}) ELSE p,
                 Registered(b, [r EXCEPT !.fenced = FALSE, !.stopping = FALSE]))
-       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, left>>
+       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, left, late>>
 
-(* B3: one silent broker is fenced.                                           *)
+(* B3: one silent broker is fenced. Of two at once, decided on by one image,  *)
+(* the second decision would undo the first.                                  *)
+FenceTwo(b, other) ==
+    LET fenced(r) == [r EXCEPT !.fenced = TRUE]
+        r         == Latest.registration
+    IN /\ ~Holds("fence-two-at-once")
+       /\ Spend("fences")
+       /\ b # other /\ ~r[b].fenced /\ ~r[other].fenced
+       /\ Write(Leaving(other), [r EXCEPT ![b] = fenced(@), ![other] = fenced(@)])
+       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, late>>
+
 Fence(b) ==
     LET r == Latest.registration[b]
     IN /\ Spend("fences")
        /\ ~r.fenced
        /\ Write(Leaving(b), Registered(b, [r EXCEPT !.fenced = TRUE]))
-       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete>>
+       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, late>>
 
 (* B2, wants to stop and leads: controlled shutdown. The flag, then leaders   *)
 (* move and the ISR shrinks; again as long as there is anything to do. (It    *)
@@ -141,9 +157,10 @@ BeginShutdown(b, leadsMore) ==
         moves == b \in Latest.partition.isr
     IN /\ Heard(b) /\ process[b].stopping /\ ~r.fenced
        /\ IF r.stopping THEN moves ELSE leadsMore \/ Latest.partition.leader = b
-       /\ Write(Leaving(b), Registered(b, [r EXCEPT !.stopping = TRUE]))
+       /\ Write(IF Holds("stopping-stays-in-isr") THEN Leaving(b) ELSE Latest.partition,
+                Registered(b, [r EXCEPT !.stopping = TRUE]))
        /\ shutdownAt' = [shutdownAt EXCEPT ![b] = Len(log) + 1]
-       /\ UNCHANGED <<committed, seen, process, alters, complete, left>>
+       /\ UNCHANGED <<committed, seen, process, alters, complete, left, late>>
 
 (* B2: nobody needs it any more: it leads nothing, and if it did, every       *)
 (* active broker has replayed who leads instead. It is fenced and may exit.   *)
@@ -154,33 +171,88 @@ FinishShutdown(b) ==
        /\ r.stopping => /\ shutdownAt[b] > 0
                         /\ \A other \in Active(Latest) : seen[other] >= shutdownAt[b]
        /\ Write(Leaving(b), Registered(b, [r EXCEPT !.fenced = TRUE]))
-       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, left>>
+       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, left, late>>
 
 (******************************** the partition ******************************)
 
 (* P3, P4. The leader hears of it by the metadata; asked again, it would be   *)
 (* refused.                                                                   *)
-Decide(b) ==
-    LET x == alters[b]
-        p == Latest.partition
+Grant(b, x) ==
+    LET p == Latest.partition
         after == Change(p, Altered(x.asked.isr, FALSE), Active(Latest))
-    IN /\ x.kind = "asked"
-       /\ x.epoch = Latest.registration[b].epoch
+    IN /\ x.epoch = Latest.registration[b].epoch
        /\ AlterError(p, b, x.asked, Active(Latest), EpochsIn(Latest)) = ""
        /\ after # p
        /\ Write(after, Latest.registration)
-       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, left>>
+       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete>>
+
+Decide(b) ==
+    /\ alters[b].kind = "asked" /\ Grant(b, alters[b])
+    /\ UNCHANGED <<left, late>>
+
+(* A question goes to the next controller, or once more to the same one, and  *)
+(* the copy comes late.                                                       *)
+Repeat(b) ==
+    LET x == alters[b]
+    IN /\ x.kind = "asked" /\ Spend("repeats")
+       /\ late' = late \cup {[kind |-> "question", sender |-> b, epoch |-> x.epoch, asked |-> x.asked]}
+       /\ UNCHANGED <<log, committed, seen, process, alters, shutdownAt, complete>>
+
+DecideLate(m) ==
+    /\ m.kind = "question" /\ Grant(m.sender, m)
+    /\ late' = late \ {m}
+    /\ UNCHANGED left
 
 (* L3: the leader rolls its proposal back when it hears of the refusal, which *)
-(* by the new partition epoch is no later than it hears of anything after it. *)
+(* by the new partition epoch is no later than it hears of anything after it; *)
+(* or by the answer, which may come before that or long after (RollBack).     *)
 Refuse(b) ==
     LET x     == alters[b]
         p     == Latest.partition
         error == AlterError(p, b, x.asked, Active(Latest), EpochsIn(Latest))
+        answer == [kind |-> "refusal", sender |-> b, at |-> Len(log) + 1,
+                   leaderEpoch |-> x.asked.leaderEpoch, partitionEpoch |-> x.asked.partitionEpoch]
     IN /\ x.kind = "asked" /\ x.epoch = Latest.registration[b].epoch
-       /\ Refusal(p, error) # p
-       /\ Write(Refusal(p, error), Latest.registration)
-       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, left>>
+       /\ IF Holds("refuse-without-trace")
+          THEN /\ Refusal(p, error) # p
+               /\ Write(Refusal(p, error), Latest.registration)
+               /\ \/ UNCHANGED <<late, left>>
+                  \/ Spend("repeats") /\ late' = late \cup {answer}
+               /\ UNCHANGED alters
+          ELSE /\ error = "INELIGIBLE_REPLICA"
+               /\ alters' = [alters EXCEPT ![b] = NoAlter]
+               /\ UNCHANGED <<log, late, left>>
+       /\ UNCHANGED <<committed, seen, process, shutdownAt, complete>>
+
+(* K1: it was sent once the refusal was committed. It counts if it answers    *)
+(* this question.                                                             *)
+RollBack(m) ==
+    LET x == alters[m.sender]
+        current == \/ ~Holds("stale-alter-partition")
+                   \/ /\ m.leaderEpoch = x.asked.leaderEpoch
+                      /\ m.partitionEpoch = x.asked.partitionEpoch
+    IN /\ m.kind = "refusal"
+       /\ m.at <= committed \/ ~Holds("reply-before-commit")
+       /\ late' = late \ {m}
+       /\ alters' = IF x.kind = "asked" /\ current THEN [alters EXCEPT ![m.sender] = NoAlter] ELSE alters
+       /\ UNCHANGED <<log, committed, seen, process, shutdownAt, complete, left>>
+
+(* L3: what the leader goes by. No answer puts an ISR in force, only its      *)
+(* record does; a leader that took the answer would run ahead of what stands  *)
+(* before that record.                                                        *)
+InForce(b) ==
+    IF alters[b].kind # "granted" THEN View(b).partition
+    ELSE [View(b).partition EXCEPT !.isr = alters[b].asked.isr, !.partitionEpoch = @ + 1]
+
+TakeGrant(b) ==
+    LET x == alters[b]
+    IN /\ ~Holds("grant-before-record") /\ x.kind = "asked" /\ LeadsIn(b)
+       /\ \E i \in (seen[b] + 1)..committed :
+            /\ log[i].partition.partitionEpoch = x.asked.partitionEpoch + 1
+            /\ log[i].partition.leaderEpoch = x.asked.leaderEpoch
+            /\ log[i].partition.isr = x.asked.isr
+       /\ alters' = [alters EXCEPT ![b].kind = "granted"]
+       /\ UNCHANGED <<log, committed, seen, process, late, shutdownAt, complete, left>>
 
 (* P7 *)
 Reassign(target) ==
@@ -190,30 +262,39 @@ Reassign(target) ==
        /\ \A b \in Range(target) : Latest.registration[b].incarnation > 0
        /\ MayReassign(p, target)
        /\ Write(Change(p, Reassigned(target), Active(Latest)), Latest.registration)
-       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete>>
+       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, late>>
 
 Cancel ==
     LET p == Latest.partition
     IN /\ Spend("cancels")
        /\ MayCancel(p)
        /\ Write(Change(p, Cancelled, Active(Latest)), Latest.registration)
-       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete>>
+       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, late>>
+
+(* P6. The topic's min.insync.replicas.                                       *)
+SetMinIsr(minIsr) ==
+    LET p == Latest.partition
+    IN /\ Spend("settings")
+       /\ minIsr # p.minIsr
+       /\ Write(WithMinIsr(p, minIsr, Active(Latest)), Latest.registration)
+       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, late>>
 
 (* P8 *)
 Balance ==
     LET p == Latest.partition
     IN /\ Spend("elections")
        /\ p.leader \notin {None, p.replicas[1]}
-       /\ p.replicas[1] \in p.isr \cap Active(Latest)
+       /\ p.replicas[1] \in Active(Latest)
+       /\ p.replicas[1] \in p.isr \/ ~Holds("preferred-from-anywhere")
        /\ Write(Change(p, Elect("preferred"), Active(Latest)), Latest.registration)
-       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete>>
+       /\ UNCHANGED <<committed, seen, process, alters, shutdownAt, complete, late>>
 
 (****************************** the metadata log *****************************)
 
 Commit ==
     /\ committed < Len(log)
     /\ committed' = committed + 1
-    /\ UNCHANGED <<log, seen, process, alters, shutdownAt, complete, left>>
+    /\ UNCHANGED <<log, seen, process, alters, shutdownAt, complete, left, late>>
 
 (* K2: another controller, whose state is the committed one and what else of  *)
 (* the log has survived. It knows of no shutdown when it began.               *)
@@ -222,6 +303,8 @@ FailOver ==
     /\ \E kept \in committed..Len(log) : log' = SubSeq(log, 1, kept)
     /\ shutdownAt' = [b \in Brokers |->
             IF log'[Len(log')].registration[b].stopping THEN Len(log') ELSE 0]
+    /\ late' = {m \in late : \/ m.kind = "question" \/ m.at <= Len(log')
+                             \/ ~Holds("reply-before-commit")}
     /\ UNCHANGED <<committed, seen, process, alters, complete>>
 
 (* A broker replays what is committed. L3: another partition epoch closes the *)
@@ -234,7 +317,7 @@ ReplayTo(b, upTo) ==
        /\ alters' = IF before.partitionEpoch = after.partitionEpoch THEN alters
                     ELSE [alters EXCEPT ![b] = NoAlter]
        /\ complete' = IF b \in Range(after.replicas) THEN complete ELSE complete \ {b}
-       /\ UNCHANGED <<log, committed, process, shutdownAt, left>>
+       /\ UNCHANGED <<log, committed, process, shutdownAt, left, late>>
 
 (* To have replayed less is to have replayed it earlier and done nothing since. *)
 Replay(b) == ReplayTo(b, committed)
@@ -257,7 +340,7 @@ AskToJoin(l, f) ==
             [kind |-> "asked", epoch |-> View(l).registration[l].epoch,
              asked |-> [leaderEpoch |-> p.leaderEpoch, partitionEpoch |-> p.partitionEpoch,
                         isr |-> isr, epochs |-> [m \in isr |-> IF m \in {f, l} THEN epoch(m) ELSE -1]]]]
-       /\ UNCHANGED <<log, committed, seen, process, shutdownAt, complete, left>>
+       /\ UNCHANGED <<log, committed, seen, process, shutdownAt, complete, left, late>>
 
 (* A follower was behind for too long; or the leader has recovered (P5).      *)
 AskToLeave(l, f) ==
@@ -269,7 +352,7 @@ AskToLeave(l, f) ==
             [kind |-> "asked", epoch |-> View(l).registration[l].epoch,
              asked |-> [leaderEpoch |-> p.leaderEpoch, partitionEpoch |-> p.partitionEpoch,
                         isr |-> isr \cup {l}, epochs |-> [m \in isr \cup {l} |-> -1]]]]
-       /\ UNCHANGED <<log, committed, seen, process, shutdownAt, complete>>
+       /\ UNCHANGED <<log, committed, seen, process, shutdownAt, complete, late>>
 
 (* L4: f has fetched everything from a complete leader.                       *)
 CatchUp(f, l) ==
@@ -277,21 +360,21 @@ CatchUp(f, l) ==
     /\ f \in Range(View(l).partition.replicas)
     /\ l \in complete /\ f \notin complete
     /\ complete' = complete \cup {f}
-    /\ UNCHANGED <<log, committed, seen, process, alters, shutdownAt, left>>
+    /\ UNCHANGED <<log, committed, seen, process, alters, shutdownAt, left, late>>
 
 (* L2: acks=all. The whole maximal ISR has fetched the record in this epoch;  *)
 (* others need not have it.                                                   *)
 Acknowledge(l) ==
-    LET p == View(l).partition
+    LET p == InForce(l)
         maximal == IF alters[l].kind = "asked" /\ Holds("hw-over-committed-isr")
                    THEN p.isr \cup alters[l].asked.isr ELSE p.isr
     IN /\ LeadsIn(l)
-       /\ \/ Cardinality(p.isr) >= EffectiveMinIsr(Len(p.replicas))
+       /\ \/ Cardinality(p.isr) >= EffectiveMinIsr(p)
           \/ ~Holds("hw-under-min-isr")
        /\ \A m \in maximal \ {l} : FollowsIn(m, l)
        /\ l \in complete /\ complete # maximal
        /\ complete' = maximal
-       /\ UNCHANGED <<log, committed, seen, process, alters, shutdownAt, left>>
+       /\ UNCHANGED <<log, committed, seen, process, alters, shutdownAt, left, late>>
 
 (********************************* processes *********************************)
 
@@ -299,14 +382,16 @@ WantStop(b) ==
     /\ Spend("stops")
     /\ process[b].up /\ ~process[b].stopping
     /\ process' = [process EXCEPT ![b].stopping = TRUE]
-    /\ UNCHANGED <<log, committed, seen, alters, shutdownAt, complete>>
+    /\ UNCHANGED <<log, committed, seen, alters, shutdownAt, complete, late>>
 
 (* K1: it was told so once that was committed. Its log is whole and on disk.  *)
 Exit(b) ==
     /\ process[b].up /\ process[b].stopping
-    /\ Knows(b) /\ Committed.registration[b].fenced
+    /\ Knows(b)
+    /\ \/ Committed.registration[b].fenced
+       \/ Committed.registration[b].stopping /\ ~Holds("stop-while-leading")
     /\ process' = [process EXCEPT ![b].up = FALSE, ![b].clean = TRUE]
-    /\ UNCHANGED <<log, committed, seen, alters, shutdownAt, complete, left>>
+    /\ UNCHANGED <<log, committed, seen, alters, shutdownAt, complete, left, late>>
 
 (* Power fails: what was not flushed may be gone. The flag says so until the  *)
 (* next clean stop.                                                           *)
@@ -315,14 +400,14 @@ Crash(b) ==
     /\ process[b].up
     /\ process' = [process EXCEPT ![b].up = FALSE, ![b].clean = FALSE]
     /\ complete' \in {complete, complete \ {b}}
-    /\ UNCHANGED <<log, committed, seen, alters, shutdownAt>>
+    /\ UNCHANGED <<log, committed, seen, alters, shutdownAt, late>>
 
 Start(b) ==
     /\ ~process[b].up
     /\ process' = [process EXCEPT ![b].up = TRUE, ![b].stopping = FALSE,
                                   ![b].incarnation = @ + 1]
     /\ alters' = [alters EXCEPT ![b] = NoAlter]
-    /\ UNCHANGED <<log, committed, seen, shutdownAt, complete, left>>
+    /\ UNCHANGED <<log, committed, seen, shutdownAt, complete, left, late>>
 
 (********************************* behaviours ********************************)
 
@@ -331,27 +416,31 @@ NewProcess == [up |-> TRUE, incarnation |-> 1, clean |-> TRUE, stopping |-> FALS
 (* Registrations from before the log have epochs below 0, and not -1, which   *)
 (* is none at all (P3).                                                       *)
 Init ==
-    /\ log = <<[partition |-> NewPartition(InitialReplicas, Range(InitialReplicas)),
+    /\ log = <<[partition |-> NewPartition(InitialReplicas, InitialIsr),
                 registration |-> [b \in Brokers |->
                     [incarnation |-> 1, epoch |-> -1 - b, fenced |-> FALSE, stopping |-> FALSE]]]>>
     /\ committed = 1
     /\ seen = [b \in Brokers |-> 1]
     /\ process = [b \in Brokers |-> NewProcess]
     /\ alters = [b \in Brokers |-> NoAlter]
+    /\ late = {}
     /\ shutdownAt = [b \in Brokers |-> 0]
-    /\ complete = Range(InitialReplicas)
+    /\ complete = InitialIsr
     /\ left = Budget
 
 Next ==
     \/ Commit \/ FailOver \/ Cancel \/ Balance
     \/ \E target \in Targets : Reassign(target)
+    \/ \E minIsr \in MinIsrs : SetMinIsr(minIsr)
+    \/ \E m \in late : DecideLate(m) \/ RollBack(m)
     \/ \E b \in Brokers :
         \/ Register(b) \/ Unregister(b) \/ Unfence(b) \/ Fence(b)
         \/ BeginShutdown(b, FALSE) \/ FinishShutdown(b)
         \/ Decide(b) \/ Refuse(b) \/ Replay(b) \/ Acknowledge(b)
+        \/ Repeat(b) \/ TakeGrant(b)
         \/ WantStop(b) \/ Exit(b) \/ Crash(b) \/ Start(b)
         \/ \E other \in Brokers :
-            AskToJoin(b, other) \/ AskToLeave(b, other) \/ CatchUp(other, b)
+            AskToJoin(b, other) \/ AskToLeave(b, other) \/ CatchUp(other, b) \/ FenceTwo(b, other)
 
 Spec == Init /\ [][Next]_vars
 
@@ -428,7 +517,7 @@ FairSpec == Spec /\ Fairness
 Recent ==
     LET lowest == CHOOSE s \in {seen[b] : b \in Brokers} : \A b \in Brokers : s <= seen[b]
     IN <<[i \in DOMAIN log |-> IF i < lowest THEN <<>> ELSE log[i]],
-         committed, seen, process, alters, shutdownAt, complete, left>>
+         committed, seen, process, alters, late, shutdownAt, complete, left>>
 
 (***************************** what must hold ********************************)
 
@@ -474,7 +563,25 @@ ReassignmentsKeepMinIsr ==
         LET was == Latest.partition
             is  == log'[Len(log')].partition
             done == Reassigning(was) /\ ~Reassigning(is) /\ was.adding \subseteq Range(is.replicas)
-        IN done => Cardinality(is.isr) >= EffectiveMinIsr(Len(is.replicas))]_log
+        IN done => Cardinality(is.isr) >= EffectiveMinIsr(is)]_log
+
+(* P7: nor do replicas go that were being added, unless enough others hold    *)
+(* everything.                                                                *)
+CancellationsKeepMinIsr ==
+    [][Len(log') > Len(log) =>
+        LET was     == Latest.partition
+            is      == log'[Len(log')].partition
+            dropped == was.adding \ Range(is.replicas)
+            holders == was.isr \cup was.elr
+            rest    == Len(Without(was.replicas, dropped))
+        IN dropped \cap holders # {} /\ ~Unclean =>
+            Cardinality(holders \ dropped) >= Effective(was.minIsr, rest)]_log
+
+(* B2: who is told to stop is fenced, and leads nothing.                      *)
+StoppedLeadsNothing ==
+    [][\A b \in Brokers :
+        process[b].up /\ ~process'[b].up /\ process'[b].clean =>
+            Committed.registration[b].fenced /\ Committed.partition.leader # b]_process
 
 (******************************* what must come ******************************)
 

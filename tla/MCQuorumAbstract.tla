@@ -19,6 +19,11 @@ AimedNext ==
 
 AimedSpec == Init /\ [][AimedNext]_vars
 
+\* Nodes 1 and 2 stand in turn, each with the vote of 3, which hears of no records but by 2.
+Duel ==
+    /\ node[3].role \in {"Unattached", "Follower"} /\ node[3].leader # 1 /\ node[2].leader # 1
+    /\ \A v \in {1, 2} : node[v].granted \subseteq {v, 3} /\ node[v].refused = {}
+
 -----------------------------------------------------------------------------
 (* Q3: logs are compared so that of every majority somebody can be elected by it. *)
 MajorityCanElect ==

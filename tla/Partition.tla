@@ -11,7 +11,7 @@
 EXTENDS Integers, Sequences, FiniteSets
 
 CONSTANTS
-    MinIsr,     \* min.insync.replicas as configured
+    MinIsr,     \* min.insync.replicas as configured at first
     Unclean,    \* unclean.leader.election.enable
     Mutation    \* the guard that is taken out, or "none"
 
@@ -34,17 +34,20 @@ Smaller(a, b) == IF a < b THEN a ELSE b
 Larger(a, b) == IF a < b THEN b ELSE a
 
 (* A partition's registration: replicas is a list in order of preference,     *)
-(* the others are sets. lastKnown holds one broker at most.                   *)
+(* the others are sets. lastKnown holds one broker at most. The topic's       *)
+(* min.insync.replicas stands in the same metadata, and changes in its place. *)
 NewPartition(replicas, isr) ==
     [replicas |-> replicas, isr |-> isr, elr |-> {}, lastKnown |-> {},
      adding |-> {}, removing |-> {},
      leader |-> First(replicas, LAMBDA r : r \in isr),
-     recovering |-> FALSE, leaderEpoch |-> 0, partitionEpoch |-> 0]
+     recovering |-> FALSE, leaderEpoch |-> 0, partitionEpoch |-> 0, minIsr |-> MinIsr]
 
 Reassigning(p) == p.adding \cup p.removing # {}
 
 (* P7, L2: the one effective min.insync.replicas of controller and broker.    *)
-EffectiveMinIsr(replicaCount) == Smaller(Larger(MinIsr, 1), Larger(replicaCount, 1))
+Effective(minIsr, replicaCount) == Smaller(Larger(minIsr, 1), Larger(replicaCount, 1))
+
+EffectiveMinIsr(p) == Effective(p.minIsr, Len(p.replicas))
 
 (* Mutated, the controller takes the replica count of another partition, as   *)
 (* Kafka does: of one with a single replica, or of one with at least as many  *)
@@ -52,8 +55,8 @@ EffectiveMinIsr(replicaCount) == Smaller(Larger(MinIsr, 1), Larger(replicaCount,
 (* of a partition that has fewer replicas now.                                *)
 ControllerMinIsr(p) ==
     IF ~Holds("two-min-isrs") THEN 1
-    ELSE IF ~Holds("elr-outside-replicas") THEN Larger(MinIsr, 1)
-    ELSE EffectiveMinIsr(Len(p.replicas))
+    ELSE IF ~Holds("elr-outside-replicas") THEN Larger(p.minIsr, 1)
+    ELSE EffectiveMinIsr(p)
 
 (****************************** what happened ********************************)
 
@@ -113,7 +116,8 @@ Finished(p) ==
                     THEN isr # {} /\ Range(target) \subseteq isr
                     ELSE isr # {} /\ p.adding \subseteq isr
     IN IF Reassigning(p) /\ complete
-       THEN [p EXCEPT !.replicas = target, !.isr = isr, !.adding = {}, !.removing = {}]
+       THEN [p EXCEPT !.replicas = target, !.adding = {}, !.removing = {},
+                      !.isr = IF Holds("removed-stays-in-isr") THEN isr ELSE @]
        ELSE p
 
 ClearedElr(p) ==
@@ -123,8 +127,10 @@ ClearedElr(p) ==
 (* P6: who leaves an ISR that becomes too small still holds all that was ever *)
 (* committed, because nothing is committed until it is large enough again.    *)
 (* Cut to the replicas: who is none deletes its log (kraft's stricter rule).  *)
-WithElr(before, p, lossy) ==
-    LET holders == ((before.elr \cup before.isr) \ p.isr) \ lossy
+(* `looks`: nothing happened but that somebody looks who should lead.         *)
+WithElr(before, p, lossy, looks) ==
+    LET holders == IF looks /\ ~Holds("election-wipes-elr") THEN {}
+                   ELSE ((before.elr \cup before.isr) \ p.isr) \ lossy
         cut(set) == IF Holds("elr-outside-replicas")
                     THEN set \cap Range(p.replicas) ELSE set
     IN ClearedElr([p EXCEPT !.elr = cut(holders), !.lastKnown = cut(@)])
@@ -156,7 +162,9 @@ Elected(p, alive, election) ==
         lastKnown == LastKnownLeader(p, alive)
         anybody   == First(p.replicas, LAMBDA r : r \in alive)
     IN ClearedElr(
-       CASE election = "preferred" /\ may(preferred) -> CleanLeader(p, alive, preferred)
+       CASE /\ election = "preferred"
+            /\ may(preferred) \/ (~Holds("preferred-from-anywhere") /\ preferred \in alive) ->
+                CleanLeader(p, alive, preferred)
          [] OTHER ->
             IF may(p.leader) THEN CleanLeader(p, alive, p.leader)
             ELSE IF first # None THEN CleanLeader(p, alive, first)
@@ -178,6 +186,7 @@ Remembered(before, p, c) ==
 Merged(before, p) ==
     LET named == \/ before.leader # p.leader
                  \/ ~(Range(before.replicas) \subseteq Range(p.replicas))
+                 \/ ~(before.isr \subseteq p.isr) /\ ~Holds("bump-on-shrink")
     IN IF p = before THEN before
        ELSE [p EXCEPT !.partitionEpoch = @ + 1,
                       !.leaderEpoch = IF named THEN @ + 1 ELSE @]
@@ -189,8 +198,15 @@ Change(p, c, active) ==
         election == IF c.kind = "elect" /\ c.election # "online" THEN c.election
                     ELSE IF Unclean THEN "unclean" ELSE "online"
         entered  == Finished(Entered(p, c))
-        elected  == Elected(WithElr(p, entered, Lossy(c)), alive, election)
+        elected  == Elected(WithElr(p, entered, Lossy(c), c.kind = "elect"), alive, election)
     IN Merged(p, Remembered(p, elected, c))
+
+(* P6: where min.insync.replicas falls to what the ISR has, the leader may    *)
+(* commit what the ELR does not hold. Everywhere else the ELR stays.          *)
+WithMinIsr(p, minIsr, active) ==
+    LET set == [p EXCEPT !.minIsr = minIsr]
+    IN IF p.elr # {} /\ p.isr # {} /\ Holds("min-isr-keeps-elr")
+       THEN Change(set, Elect("online"), active) ELSE set
 
 (***************************** may it happen? ********************************)
 
@@ -207,7 +223,7 @@ AlterError(p, sender, asked, active, epochOf) ==
     ELSE IF ~(asked.isr \subseteq Range(p.replicas)) \/ sender \notin asked.isr
         THEN "INVALID_REQUEST"
     ELSE IF \E m \in asked.isr :
-                \/ asked.epochs[m] \notin {-1, epochOf[m]}
+                \/ asked.epochs[m] \notin {-1, epochOf[m]} /\ Holds("any-broker-epoch-joins")
                 \/ m \notin active /\ Holds("fenced-joins-isr")
         THEN "INELIGIBLE_REPLICA"
     ELSE ""
@@ -226,7 +242,7 @@ MayDrop(p, dropped) ==
         rest == Len(Without(p.replicas, dropped))
     IN \/ held = Cardinality(p.isr) + Cardinality(p.elr)
        \/ Unclean
-       \/ IF Holds("reassign-below-min-isr") THEN held >= EffectiveMinIsr(rest)
+       \/ IF Holds("cancel-below-min-isr") THEN held >= Effective(p.minIsr, rest)
           ELSE p.isr \ dropped # {}
 
 MayReassign(p, target) == MayDrop(p, p.adding \ Range(target))
@@ -241,7 +257,7 @@ ElectableSet(p) == (IF p.isr = {} THEN p.elr ELSE p.isr) \cap Range(p.replicas)
 (* P6: while the ISR is too small, who has left it is kept, unless it lost     *)
 (* something or is no replica any more.                                       *)
 ElrKept(before, p, lossy) ==
-    Cardinality(p.isr) < EffectiveMinIsr(Len(p.replicas)) =>
+    Cardinality(p.isr) < EffectiveMinIsr(p) =>
         ((before.isr \cup before.elr) \cap Range(p.replicas)) \ lossy
             \subseteq p.isr \cup p.elr
 
@@ -255,5 +271,5 @@ SoundPartition(p) ==
     /\ p.recovering => Cardinality(p.isr) <= 1
     /\ p.adding \cup p.removing \subseteq Range(p.replicas)
     /\ p.adding \cap p.removing = {}
-    /\ Cardinality(p.isr) >= EffectiveMinIsr(Len(p.replicas)) => p.elr = {}
+    /\ Cardinality(p.isr) >= EffectiveMinIsr(p) => p.elr = {}
 ==============================================================================

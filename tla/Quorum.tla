@@ -60,7 +60,8 @@ Reachable(out) == {m \in out : {m.from, m.to} \notin Cut}
 
 \* Answers that their receiver ignores whatever comes: of an epoch that is behind it for good.
 Answers == {"VoteResponse", "BeginResponse", "FetchResponse", "FetchSnapshotResponse"}
-Heard(sent, files) == {m \in sent : ~(m.kind \in Answers /\ m.epoch < files[m.to].epoch)}
+Heard(sent, files) ==
+    {m \in sent : ~(m.kind \in Answers /\ m.epoch < files[m.to].epoch /\ Holds("stale-vote-counts"))}
 
 \* Node i becomes what r says and says what it has to; the messages `used` are gone.
 Step(i, r, used) ==
@@ -246,6 +247,13 @@ CommittedIsDurable ==
     IN  \/ spent.wipes > 0
         \/ IsDurable(VotersIn(committed, Bootstrap))
         \/ \E i \in Nodes : StartsWith(node[i].log, committed) /\ IsDurable(VotersOf(node[i]))
+
+\* Q3, Q5: whoever led had the votes of a majority, for that epoch and on their disks.
+LeadersHaveVotes ==
+    \/ spent.wipes + spent.changes > 0
+    \/ \A l \in led :
+        LET voted == {v \in Voters : file[v].epoch > l[1] \/ (file[v].epoch = l[1] /\ file[v].vote[1] = l[2])}
+        IN  2 * Cardinality(voted) > Cardinality(Voters)
 
 \* Q2, Q3: what others may have heard of: the stored epoch and vote.
 PromisesKept == [][

@@ -246,7 +246,9 @@ HearFetch(n, a) ==
       [] a.epoch = n.epoch /\ a.kind = "Diverging" -> Truncate(n, a)
       [] a.epoch = n.epoch /\ a.kind = "Records" ->
             LET log == n.log \o a.records
-            IN  [n EXCEPT !.log = log, !.hw = Max(@, Min(a.hw, Len(log))), !.fetched = TRUE]
+                told == IF Holds("hw-beyond-own-end") THEN Min(a.hw, Len(log)) ELSE a.hw
+                hw == IF Holds("hw-falls") THEN Max(n.hw, told) ELSE told
+            IN  [n EXCEPT !.log = log, !.hw = hw, !.fetched = TRUE]
 
 -----------------------------------------------------------------------------
 (* Restarts and resignations.                                              *)
@@ -277,7 +279,7 @@ Set(next) ==
     /\ LET further == {v \in Voters : next[v].hw > Len(committed)}
        IN  committed' = IF further = {} THEN committed
                         ELSE LET most == CHOOSE v \in further : \A w \in further : next[v].hw >= next[w].hw
-                             IN  SubSeq(next[most].log, 1, next[most].hw)
+                             IN  SubSeq(next[most].log, 1, Min(next[most].hw, Len(next[most].log)))
 
 Update(i, n) == Set([node EXCEPT ![i] = n])
 Update2(i, n, j, m) == Set([node EXCEPT ![i] = n, ![j] = m])

@@ -61,7 +61,9 @@ VotersIn(log, bootstrap) ==
 
 VotersAt(log) == LET IsVoters(k) == k = 0 \/ log[k].voters # {} IN Last(Len(log), IsVoters)
 
-VotersOf(n) == IF Dynamic THEN VotersIn(n.log, n.bootstrap) ELSE n.bootstrap
+VotersOf(n) ==
+    LET known == IF Holds("voters-on-commit") THEN n.log ELSE SubSeq(n.log, 1, Min(n.hw, Len(n.log)))
+    IN  IF Dynamic THEN VotersIn(known, n.bootstrap) ELSE n.bootstrap
 
 Ids(keys) == {key[1] : key \in keys}
 
@@ -282,8 +284,8 @@ CountVote(n, m) ==
 OnVoteResponse(n, m) ==
     CASE m.from \notin Ids(VotersOf(n)) -> Quiet(n)
       [] m.from \in Ids(VotersOf(n)) /\ m.epoch > n.epoch -> Quiet(Learn(n, m.epoch, m.leader))
-      [] m.from \in Ids(VotersOf(n)) /\ (m.epoch < n.epoch \/ m.error # "") /\ m.epoch <= n.epoch ->
-            Quiet(n)
+      [] m.from \in Ids(VotersOf(n)) /\ m.epoch <= n.epoch
+            /\ (m.error # "" \/ (m.epoch < n.epoch /\ Holds("stale-vote-counts"))) -> Quiet(n)
       [] OTHER -> CASE n.role = "Prospective" /\ m.preVote -> CountPreVote(n, m)
                     [] n.role = "Candidate" /\ ~m.preVote -> CountVote(n, m)
                     [] OTHER -> Quiet(Learn(n, m.epoch, m.leader))
@@ -383,10 +385,13 @@ OnDiverging(n, m) ==
         hw == IF Holds("hw-from-divergence") THEN cut.hw ELSE Max(cut.hw, Min(m.hw, Len(cut.log)))
     IN  StandDown([cut EXCEPT !.hw = hw])
 
-\* Q8: append, flush, and no more is committed than is there.
+\* Q7, Q8: append, flush, and no more is committed than is there. Nor is less, though a new leader may
+\* know less of it.
 OnRecords(n, m) ==
     LET log == n.log \o m.records
-    IN  StandDown([n EXCEPT !.log = log, !.hw = Max(@, Min(m.hw, Len(log))), !.fetched = TRUE])
+        told == IF Holds("hw-beyond-own-end") THEN Min(m.hw, Len(log)) ELSE m.hw
+        hw == IF Holds("hw-falls") THEN Max(n.hw, told) ELSE told
+    IN  StandDown([n EXCEPT !.log = log, !.hw = hw, !.fetched = TRUE])
 
 \* An answer to an older fetch says nothing about where the log ends now.
 OnFetchResponse(n, m) ==
@@ -482,5 +487,8 @@ Restarted(n, file, log, start) ==
                 IF Holds("restart-as-leader") THEN Quiet(Become(fresh, "Resigned", None)) ELSE Lead(fresh)
           [] file.epoch >= LastEpoch(log) /\ ~(led /\ IsVoter(fresh))
                 /\ file.leader \notin {None, n.id} -> Quiet(Become(fresh, "Follower", file.leader))
+          [] file.epoch >= LastEpoch(log) /\ ~led /\ file.leader = None /\ file.vote = Key(n)
+                /\ ~Holds("restart-as-candidate") ->
+                Quiet([Become(fresh, "Candidate", None) EXCEPT !.granted = {n.id}])
           [] OTHER -> Quiet(fresh)
 =============================================================================

@@ -16,7 +16,7 @@ Remember(next) ==
     /\ LET further == {n \in next : n.hw > Len(committed)}
        IN  committed' = IF further = {} THEN committed
                         ELSE LET most == CHOOSE n \in further : \A m \in further : n.hw >= m.hw
-                             IN  SubSeq(most.log, 1, most.hw)
+                             IN  SubSeq(most.log, 1, Min(most.hw, Len(most.log)))
 
 -----------------------------------------------------------------------------
 OneLeaderPerEpoch == \A a, b \in led : a[1] = b[1] => a = b
@@ -42,6 +42,15 @@ CommittedNeverChanges ==
     \A v \in Nodes : LET n == node[v] known == Min(n.hw, Len(committed)) IN
         /\ n.hw <= Len(n.log)
         /\ SubSeq(n.log, 1, known) = SubSeq(committed, 1, known)
+
+\* Q3: what a candidate's voters have, it has: the votes were given to this log.
+VotersAreNotAhead ==
+    \A v, w \in Nodes :
+        /\ node[v].role = "Candidate" /\ node[w].epoch = node[v].epoch
+        /\ node[w].vote = Key(node[v]) /\ node[w].leader = None
+        => \/ LastEpoch(node[v].log) > LastEpoch(node[w].log)
+           \/ /\ LastEpoch(node[v].log) = LastEpoch(node[w].log)
+              /\ Len(node[v].log) >= Len(node[w].log)
 
 \* Q11: the log begins where a snapshot of committed records ends.
 SnapshotAtLogStart ==

@@ -87,7 +87,7 @@ ViewFor(b, p, registered) ==
 
 IsBehind(s, f) == ~s.progress[f].fetched \/ s.progress[f].end < End(s)
 
-Enough(s) == Cardinality(s.view.isr) >= EffectiveMinIsr(Len(Replicas))
+Enough(s) == Cardinality(s.view.isr) >= Effective(MinIsr, Len(Replicas))
 
 (* L1, all from one state.                                                    *)
 MayJoin(b, s, f) ==
@@ -199,19 +199,22 @@ Refused(b, s, f, epoch, position) ==
     \/ position.leaderEpoch > s.view.leaderEpoch
     \/ s.progress[f].fetched /\ epoch < s.progress[f].epoch
 
-(* A valid fetch: f holds everything below its position. That it was found    *)
-(* silent is forgotten if it has reached the leader's end, or has fetched     *)
-(* before (in place of L1's "reached what the end was at its last fetch").    *)
-Observed(b, s, f, epoch, position) ==
+(* That f was found silent is forgotten if it has reached the leader's end,   *)
+(* or has fetched before (in place of L1's "reached what the end was at its   *)
+(* last fetch").                                                              *)
+StaysOver(s, f, position) ==
+    s.progress[f].over /\ ~s.progress[f].fetched /\ position.offset < End(s)
+
+(* A valid fetch: f holds everything below its position.                      *)
+Observed(b, s, f, epoch, position, over) ==
     LET was  == s.progress[f]
-        over == was.over /\ ~was.fetched /\ position.offset < End(s)
         now  == [fetched |-> TRUE, end |-> position.offset, epoch |-> epoch, over |-> over]
         next == [s EXCEPT !.progress[f] = now]
     IN IF [was EXCEPT !.over = over] = now THEN next ELSE Settled(b, Proposed(b, next))
 
 (* What the leader makes of a fetch: its state after, and its answer. A valid *)
 (* fetch is answered with the high watermark after it.                        *)
-Served(b, s, f, epoch, position) ==
+ServedAs(b, s, f, epoch, position, over) ==
     IF Refused(b, s, f, epoch, position)
         THEN [next |-> s, outcome |-> [kind |-> "refused"]]
     ELSE IF Diverges(s.log, position)
@@ -219,10 +222,12 @@ Served(b, s, f, epoch, position) ==
                                        parting |-> EndOfEpoch(s.log, position.lastEpoch)]]
     ELSE IF position.offset > End(s)
         THEN [next |-> s, outcome |-> [kind |-> "out-of-range", end |-> End(s)]]
-    ELSE LET next == Observed(b, s, f, epoch, position)
+    ELSE LET next == Observed(b, s, f, epoch, position, over)
          IN [next |-> next,
              outcome |-> [kind |-> "records", hw |-> next.hw,
                           records |-> SubSeq(next.log, position.offset + 1, End(next))]]
+
+Served(b, s, f, epoch, position) == ServedAs(b, s, f, epoch, position, StaysOver(s, f, position))
 
 (* Divergence first, high watermark after: an answer that says where the logs *)
 (* part brings none. If the epoch that the leader names is not in this log,   *)
@@ -399,23 +404,23 @@ TakeAheadOfTheRecord(b, s, granted) ==
 
 (* L3: the answer counts if it is to this leader epoch and partition epoch.   *)
 (* None puts an ISR in force: only the record does, in its place in the log.  *)
-Learn(b) ==
-    LET x == alters[b]
-        s == broker[b]
-        current == /\ Leads(b, s) /\ s.proposal.kind = "sent"
+Learned(b, s, x) ==
+    LET current == /\ Leads(b, s) /\ s.proposal.kind = "sent"
                    /\ \/ /\ x.leaderEpoch = s.view.leaderEpoch
                          /\ x.partitionEpoch = s.view.partitionEpoch
                       \/ ~Holds("stale-alter-partition")
         becomes(kind) == [s EXCEPT !.proposal =
             IF kind = "rolled-back" THEN [kind |-> kind]
             ELSE [kind |-> kind, asked |-> s.proposal.asked]]
-        next == IF ~current THEN s
-                ELSE IF x.error = "" /\ ~Holds("grant-before-record")
-                THEN TakeAheadOfTheRecord(b, s, s.proposal.asked)
-                ELSE becomes(AfterAnswer(x.error))
-    IN /\ x.kind = "answered"
-       /\ UNCHANGED <<partition, registration, left>>
-       /\ Step(b, next, [alters EXCEPT ![b] = NoAlter], fetches)
+    IN IF ~current THEN s
+       ELSE IF x.error = "" /\ ~Holds("grant-before-record")
+       THEN TakeAheadOfTheRecord(b, s, s.proposal.asked)
+       ELSE becomes(AfterAnswer(x.error))
+
+Learn(b) ==
+    /\ alters[b].kind = "answered"
+    /\ UNCHANGED <<partition, registration, left>>
+    /\ Step(b, Learned(b, broker[b], alters[b]), [alters EXCEPT ![b] = NoAlter], fetches)
 
 (* The answer is lost, or a request that the leader does not stand by.        *)
 LoseAlter(b) ==
@@ -427,19 +432,22 @@ LoseAlter(b) ==
        /\ Step(b, broker[b], [alters EXCEPT ![b] = NoAlter], fetches)
 
 (* L3: a leader that was refused asks anew after a while.                     *)
+AskedAnew(b, s) == Settled(b, Proposed(b, [s EXCEPT !.proposal = NoProposal]))
+
 RetryAlter(b) ==
-    LET s == broker[b]
-    IN /\ s.proposal.kind = "rolled-back"
-       /\ LocalStep(b, Settled(b, Proposed(b, [s EXCEPT !.proposal = NoProposal])))
-       /\ UNCHANGED left
+    /\ broker[b].proposal.kind = "rolled-back"
+    /\ LocalStep(b, AskedAnew(b, broker[b]))
+    /\ UNCHANGED left
 
 (* replica.lag.time.max.ms went by while f was behind: it is to leave the ISR. *)
+FoundSilent(b, s, f) == Proposed(b, [s EXCEPT !.progress[f].over = TRUE])
+
 Silent(b, f) ==
     LET s == broker[b]
     IN /\ Leads(b, s) /\ f # b
        /\ f \in s.view.isr /\ IsBehind(s, f) /\ ~s.progress[f].over
        /\ Spend("silences")
-       /\ LocalStep(b, Proposed(b, [s EXCEPT !.progress[f].over = TRUE]))
+       /\ LocalStep(b, FoundSilent(b, s, f))
 
 Flush(b) ==
     LET s == [broker[b] EXCEPT !.flushed = End(broker[b])]
@@ -491,13 +499,14 @@ Crash(b) ==
 Restart(b) ==
     LET lost == IF broker[b].process = "crashed" THEN LostTail(b) ELSE Left(b)
         up   == [broker[b] EXCEPT !.process = "up"]
+        view == IF Holds("view-without-registration") THEN ViewFor(b, partition', registration')
+                ELSE ViewFor(b, partition, registration)
     IN /\ ~IsUp(b)
        /\ partition' = Change(partition, lost, Active)
        /\ partition'.leaderEpoch <= MaxLeaderEpoch
        /\ registration' = [registration EXCEPT
                             ![b] = [epoch |-> @.epoch + 1, fenced |-> TRUE]]
-       /\ Step(b, Replayed(b, up, ViewFor(b, partition', registration')),
-               [alters EXCEPT ![b] = NoAlter], fetches)
+       /\ Step(b, Replayed(b, up, view), [alters EXCEPT ![b] = NoAlter], fetches)
        /\ UNCHANGED left
 
 (******************************** behaviours *********************************)

@@ -22,7 +22,7 @@ Wrote == log'[Len(log')] = Line.image
 
 Unlimited ==
     [what \in {"fences", "stops", "crashes", "shrinks", "reassigns", "cancels", "elections",
-               "failovers", "removals"} |-> 1000000]
+               "failovers", "removals", "settings"} |-> 1000000] @@ ("repeats" :> 0)
 
 TraceInit ==
     /\ log = <<TraceImage>>
@@ -31,6 +31,7 @@ TraceInit ==
     /\ process = [b \in Brokers |->
             [NewProcess EXCEPT !.incarnation = TraceImage.registration[b].incarnation]]
     /\ alters = [b \in Brokers |-> NoAlter]
+    /\ late = {}
     /\ shutdownAt = [b \in Brokers |-> 0]
     /\ complete = Brokers
     /\ left = Unlimited
@@ -41,15 +42,15 @@ Began(b, clean) ==
     /\ process' = [process EXCEPT ![b] =
             [up |-> TRUE, incarnation |-> @.incarnation + 1, clean |-> clean, stopping |-> FALSE]]
     /\ alters' = [alters EXCEPT ![b] = NoAlter]
-    /\ UNCHANGED <<log, committed, seen, shutdownAt, complete, left>>
+    /\ UNCHANGED <<log, committed, seen, shutdownAt, complete, left, late>>
 
 Gone(b) ==
     /\ process' = [process EXCEPT ![b].up = FALSE]
-    /\ UNCHANGED <<log, committed, seen, alters, shutdownAt, complete, left>>
+    /\ UNCHANGED <<log, committed, seen, alters, shutdownAt, complete, left, late>>
 
 Asked(b, asked, epoch) ==
     /\ alters' = [alters EXCEPT ![b] = [kind |-> "asked", epoch |-> epoch, asked |-> asked]]
-    /\ UNCHANGED <<log, committed, seen, process, shutdownAt, complete, left>>
+    /\ UNCHANGED <<log, committed, seen, process, shutdownAt, complete, left, late>>
 
 (* Refused, or granted without a change.                                      *)
 Rejected(b) ==
@@ -59,7 +60,7 @@ Rejected(b) ==
           \/ Change(Latest.partition, Altered(x.asked.isr, FALSE), Active(Latest))
                 = Latest.partition
        /\ alters' = [alters EXCEPT ![b] = NoAlter]
-       /\ UNCHANGED <<log, committed, seen, process, shutdownAt, complete, left>>
+       /\ UNCHANGED <<log, committed, seen, process, shutdownAt, complete, left, late>>
 
 TraceNext ==
     \/ Is("Start") /\ Began(Line.broker, Line.clean)
@@ -77,6 +78,7 @@ TraceNext ==
     \/ Is("Reassign") /\ Reassign(Line.target) /\ Wrote
     \/ Is("Cancel") /\ Cancel /\ Wrote
     \/ Is("Balance") /\ Balance /\ Wrote
+    \/ Is("SetMinIsr") /\ SetMinIsr(Line.image.partition.minIsr) /\ Wrote
     \/ Is("Commit") /\ Commit
     \/ Is("FailOver") /\ FailOver /\ Len(log') = Line.kept
     \/ Is("Replay") /\ ReplayTo(Line.broker, Line.upTo)

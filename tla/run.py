@@ -5,7 +5,7 @@
     tla/run.py --tier full          those of tier full as well
     tla/run.py CFG...               these
     tla/run.py --mutations [NAME]   each guard taken out in turn: TLC must notice
-    ... --record                    keep what came out under results/
+    ... --record                    keep what came out under results/; of some mutations only their rows
 
 A cfg file is named after its module, `MODULE-what-is-in-it.cfg`, and begins with comments that say what is
 expected (`\\* expect: holds`) and when it runs (`\\* tier: quick`, under two minutes, or `full`). A file
@@ -94,8 +94,8 @@ def run_mutations(names, record, timeout):
             verdict = describe(result) + ("" if as_expected else f"  EXPECTED {aim['expect']}")
             print(f"{name}: {verdict}, {result.wall:.0f} s ({result.cpu:.0f} s CPU)", flush=True)
             rows.append((name, result.violated or "survives", result.distinct, result.trace or "", f"{result.cpu:.0f}"))
-        if record and rows and good and not names:
-            write_table(RESULTS / f"{path.stem}.txt", rows)
+        if record and rows and good:
+            write_table(RESULTS / f"{path.stem}.txt", rows, names and [row[0] for row in rows])
     return good
 
 
@@ -108,12 +108,24 @@ def mutate(name, aim, timeout):
         return tlc.run(module_of(config), target, timeout=timeout)
 
 
-def write_table(path, rows):
+HEADER = ("mutation", "violated", "distinct states", "trace", "CPU s")
+
+
+def write_table(path, rows, only):
+    """With `only` the rows of these mutations take the place of their old ones, and a line says so."""
     RESULTS.mkdir(exist_ok=True)
-    rows = [("mutation", "violated", "distinct states", "trace", "CPU s"), *rows]
+    notes = [ORIGIN]
+    if only and path.exists():
+        old, _, notes = path.read_text().partition("\n\n")
+        notes = [*notes.strip().splitlines(), f"{', '.join(only)}: {ORIGIN}"]
+        ends = [old.splitlines()[0].index(name) for name in HEADER] + [None]
+        cells = [tuple(line[a:b].strip() for a, b in zip(ends, ends[1:])) for line in old.splitlines()[1:]]
+        new = {row[0]: row for row in rows}
+        rows = [new.pop(row[0], row) for row in cells] + list(new.values())
+    rows = [HEADER, *rows]
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    path.write_text("\n".join([*lines, "", ORIGIN]) + "\n")
+    path.write_text("\n".join([*lines, "", *notes]) + "\n")
 
 
 def main():

@@ -107,6 +107,6 @@ def with_constants(config, changes, target, invariants=None):
         if not found:
             raise SystemExit(f"{config} has no constant {name}")
     if invariants:
-        text = re.sub(r"^(INVARIANTS|PROPERTIES).*$", "", text, flags=re.M) + f"INVARIANTS {invariants}\n"
+        text = re.sub(r"^(INVARIANTS|PROPERTIES).*$(\n[ \t]+.*$)*", "", text, flags=re.M) + f"INVARIANTS {invariants}\n"
     pathlib.Path(target).write_text(text)
     return target

@@ -30,10 +30,12 @@ CONSTANTS
     Mutation = "none"
     Brokers <- TraceBrokers
     InitialReplicas = 0
+    InitialIsr = {}
+    MinIsrs = {}
     Targets = {}
     Budget = 0
 INVARIANTS LatestIsSound BrokerEpochsAreUnique Unfinished
-PROPERTIES CommittedStands ElrIsKept ReassignmentsKeepMinIsr
+PROPERTIES CommittedStands ElrIsKept ReassignmentsKeepMinIsr CancellationsKeepMinIsr
 CHECK_DEADLOCK FALSE
 """
 
@@ -42,7 +44,7 @@ SHOWN_BY = {
     "Start": ["Start", "Crash"], "Gone": ["Crash"], "Register": ["Register"], "Unregister": ["Unregister"],
     "Unfence": ["Unfence"], "Fence": ["Fence"], "WantStop": ["WantStop"], "BeginShutdown": ["BeginShutdown"],
     "FinishShutdown": ["FinishShutdown", "Exit"], "Ask": ["AskToJoin", "AskToLeave"], "Decide": ["Decide"],
-    "Reject": ["Refuse"], "Reassign": ["Reassign"], "Cancel": ["Cancel"], "Balance": ["Balance"],
+    "Reject": ["Refuse"], "Reassign": ["Reassign"], "Cancel": ["Cancel"], "Balance": ["Balance"], "SetMinIsr": ["SetMinIsr"],
     "Commit": ["Commit"], "FailOver": ["FailOver"], "Replay": ["Replay"],
 }
 

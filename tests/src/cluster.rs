@@ -226,13 +226,13 @@ impl Cluster {
         let text = String::from_utf8_lossy(&output.stdout);
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "a trace does not replay: {text}\n{error}");
-        if let Some(keep) = std::env::var_os("KRAFT_KEEP_TRACES") {
+        if let Some(keep) = std::env::var_os("KRAFT_TEST_KEEP_TRACES") {
             self.keep_traces(Path::new(&keep));
         }
         serde_json::from_str(&text).expect("a report")
     }
 
-    /// Copies the traces to where they can be held against the specifications (`tla/validate.py`).
+    /// Copies the traces to where they can be held against the specifications (`tla/validate*.py`).
     fn keep_traces(&self, keep: &Path) {
         fs::create_dir_all(keep).expect("a directory for traces");
         for entry in fs::read_dir(self.traces()).expect("traces") {

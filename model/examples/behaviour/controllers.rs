@@ -158,6 +158,7 @@ impl Controllers {
                     let action = if target.is_some() { "Reassign" } else { "Cancel" };
                     Cause { action, broker: None, target }
                 }
+                Request::AlterConfigs { .. } => simple("SetMinIsr", None),
                 _ => simple("Other", None),
             },
             Event::Timeout(Timer::Balance) => simple("Balance", None),
@@ -285,16 +286,13 @@ impl Controllers {
 
     /// The specification's first state, in which the partition exists.
     fn begin(&mut self) {
-        let Some(id) = self.partition else { return };
         let registered = self.image.brokers.values();
         self.runs = registered.map(|it| (it.id, vec![it.incarnation])).collect();
         for broker in self.image.brokers.values() {
             let number = self.id(broker.id);
             self.epochs.insert((broker.id, broker.epoch), -1 - number);
         }
-        let default = Policy { min_isr: 1, unclean: false };
-        let topic = self.image.topic(id.topic).expect("the topic of a new partition");
-        let policy = self.image.policy(&topic.name, default);
+        let policy = self.policy();
         let image = self.described().unwrap_or(Value::Int(0));
         let brokers: Vec<NodeId> = self.runs.keys().copied().collect();
         let brokers = self.ids(&brokers);
@@ -332,7 +330,14 @@ impl Controllers {
             ("recovering", partition.recovering.into()),
             ("leaderEpoch", i64::from(partition.leader_epoch.0).into()),
             ("partitionEpoch", i64::from(partition.partition_epoch.0).into()),
+            ("minIsr", i64::from(self.policy().min_isr).into()),
         ])
+    }
+
+    fn policy(&self) -> Policy {
+        let default = Policy { min_isr: 1, unclean: false };
+        let id = self.partition.and_then(|id| self.image.topic(id.topic));
+        id.map_or(default, |topic| self.image.policy(&topic.name, default))
     }
 
     fn registration(&self, id: NodeId) -> Value {

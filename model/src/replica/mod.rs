@@ -35,4 +35,6 @@ pub use log::{BatchHeader, DataLog, ProducerBatch};
 pub use machine::{Replica, high_watermark_to_begin_with};
 pub use message::{Fetch, FetchOutcome, FetchPosition, Fetched};
 pub use producers::{ProducedBatch, ProducerEntry, Producers};
+#[cfg(feature = "check")]
+pub use projected::{Follows, Leading};
 pub use query::Readable;

@@ -9,7 +9,8 @@ use super::machine::Role;
 use super::progress::Lag;
 
 /// A leader's memory beside its log and its high watermark.
-pub(crate) struct Leading {
+#[derive(Debug)]
+pub struct Leading {
     pub isr: Vec<NodeId>,
     pub recovering: bool,
     pub partition_epoch: PartitionEpoch,
@@ -22,8 +23,8 @@ pub(crate) struct Leading {
 }
 
 /// What a leader knows of one follower.
-#[derive(Clone, Copy)]
-pub(crate) struct Follows {
+#[derive(Clone, Copy, Debug)]
+pub struct Follows {
     /// Its end and its registration, if it has fetched in this leader epoch.
     pub fetched: Option<(Offset, BrokerEpoch)>,
     /// It was behind for too long.
@@ -31,7 +32,8 @@ pub(crate) struct Follows {
 }
 
 impl<R: Rules> Replica<R> {
-    pub(crate) fn leading(&self) -> Option<Leading> {
+    /// What it remembers as a leader; `None` while it leads nothing.
+    pub fn leading(&self) -> Option<Leading> {
         let Role::Leader(leader) = &self.role else { return None };
         let proposal = match leader.proposal {
             Proposal::None => ("none", None),
@@ -52,7 +54,7 @@ impl<R: Rules> Replica<R> {
 
     /// What is known of `node` as a follower. Without a fetch in this epoch the rest of an entry
     /// says nothing, whatever it holds.
-    pub(crate) fn follows(&self, node: NodeId) -> Follows {
+    pub fn follows(&self, node: NodeId) -> Follows {
         let entry = self.followers.iter().find(|one| one.node == node);
         Follows {
             fetched: entry.filter(|one| one.fetched).map(|one| (one.end, one.broker_epoch)),

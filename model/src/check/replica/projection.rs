@@ -2,7 +2,7 @@
 //!
 //! | there | here | left out, and why |
 //! |---|---|---|
-//! | `partition` | the controller's partition | the order of ISR and ELR: nobody reads it |
+//! | `partition` | the controller's partition, and min.insync.replicas | the order of ISR and ELR: nobody reads it |
 //! | `registration` | epoch, fenced | |
 //! | `broker[b].process` | how it went down | |
 //! | `.log`, `.flushed`, `.hw` | the same | producer state, a function of the log (I1) |
@@ -26,7 +26,7 @@ use crate::replica::{FetchOutcome, FetchPosition};
 use crate::{BrokerEpoch, EpochEnd, ErrorCode, NodeId, Offset};
 
 use super::config::ReplicaModel;
-use super::state::{Alteration, BROKERS, Broker, Exchange, State, Stop, node};
+use super::state::{Alteration, BROKERS, Broker, Exchange, MIN_ISR, State, Stop, node};
 
 impl Projected for ReplicaModel {
     fn project(&self, state: &State) -> Vec<(&'static str, Value)> {
@@ -84,6 +84,7 @@ fn partition(partition: &Partition) -> Value {
         ("recovering", partition.recovering.into()),
         ("leaderEpoch", i64::from(partition.leader_epoch.0).into()),
         ("partitionEpoch", i64::from(partition.partition_epoch.0).into()),
+        ("minIsr", i64::from(MIN_ISR).into()),
     ])
 }
 
