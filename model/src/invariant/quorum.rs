@@ -83,6 +83,12 @@ pub fn committed_is_durable<'a, E: Entry + 'a>(
     holders * 2 > all || committed.log.is_empty()
 }
 
+/// A leader commits nothing of an earlier epoch by counting: what it takes for committed ends with a
+/// record of its own epoch (Q7, Figure 8 of the Raft paper).
+pub fn commits_its_own(leader: Epoch, last_committed: i32) -> bool {
+    leader.0 == last_committed
+}
+
 /// The high watermark of a node that keeps running never falls (Q7).
 pub fn high_watermark_rises(before: usize, after: usize) -> bool {
     after >= before
@@ -203,6 +209,12 @@ mod tests {
         assert!(durable(vec![held, held, pending]));
         assert!(!durable(vec![held, pending, pending]));
         assert!(!durable(vec![held, held, pending, pending]));
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_epoch_that_was_counted_is_seen() {
+        assert!(commits_its_own(Epoch(3), 3));
+        assert!(!commits_its_own(Epoch(3), 2));
     }
 
     #[test]

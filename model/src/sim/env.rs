@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::metadata::{self, Image, Request, Response};
-use crate::raft::{self, SnapshotId};
+use crate::raft::{self, SnapshotId, VoterChange};
 use crate::replica::{self, Fetch, FetchOutcome, FetchPosition};
 use crate::{Epoch, Incarnation, NodeId, Offset, ReplicaKey, TopicPartition, broker};
 
@@ -78,6 +78,7 @@ pub(super) enum Input {
     DataFlushed { id: TopicPartition, failed: bool },
     Published(Arc<Image>),
     Client { client: usize, ticket: u64, wanted: Box<Wanted> },
+    ChangeVoters(VoterChange),
     Stop,
     Exit,
 }
@@ -117,6 +118,8 @@ pub(super) enum Happening {
     },
     Strike(u32),
     Repair(u32),
+    /// An administrator looks who should vote.
+    ChangeVoters(u32),
     Crash {
         node: usize,
         run: u32,

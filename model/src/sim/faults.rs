@@ -70,6 +70,14 @@ faults! {
     Drift = "drift",
     /// A broker's shards hear of new metadata late.
     MetadataLag = "metadata-lag",
+    /// An observer becomes a voter; counted, as the next three, once it is committed.
+    AddVoter = "voter-added",
+    /// A voter that does not lead is a voter no longer.
+    RemoveVoter = "voter-removed",
+    /// A leader removes itself from the voters.
+    RemoveLeader = "leader-removed",
+    /// A voter is said to be reached elsewhere: the same set again.
+    UpdateVoter = "voter-updated",
 }
 
 impl Fault {

@@ -24,6 +24,8 @@ pub enum Aim {
     Partitions,
     /// Registration, fencing and reassignment.
     Metadata,
+    /// Voters that change while leaders do.
+    Voters,
 }
 
 /// At what moments an ambush strikes.
@@ -38,7 +40,10 @@ pub(super) struct Ambushes {
 
 #[derive(Clone, Debug)]
 pub(super) struct Profile {
+    /// Controllers in all, the last of which may be observers to begin with.
     pub controllers: usize,
+    /// Of them, those that do not vote at first.
+    pub spares: usize,
     pub brokers: usize,
     /// How many nodes have both roles.
     pub combined: usize,
@@ -55,6 +60,10 @@ pub(super) struct Profile {
     pub admin_every: Micros,
     /// Mean time between two strikes.
     pub strike_every: Micros,
+    /// Mean time between two changes of the voters; `None` in a static quorum.
+    pub voters_every: Option<Micros>,
+    /// Ask a new leader for other voters, per mille.
+    pub voters_at_once: u32,
     /// Strikes that this run draws from, with weights.
     pub strikes: Vec<(Fault, u32)>,
     pub loss: u32,
@@ -103,6 +112,7 @@ impl Profile {
         profile.draw_times(random);
         profile.draw_faults(random);
         profile.aim(random, aim);
+        profile.draw_voters(&mut Random::stream(seed, 5), aim);
         profile.leave_out(without);
         profile
     }
@@ -114,6 +124,7 @@ impl Profile {
         let combined = if is_combined { random.between(1, 3) as usize } else { 0 };
         Profile {
             controllers,
+            spares: 0,
             brokers,
             combined,
             topics: random.between(1, 4) as usize,
@@ -127,6 +138,8 @@ impl Profile {
             write_every: random.between(10, 150) * MILLIS,
             admin_every: random.between(400, 4_000) * MILLIS,
             strike_every: random.between(300, 6_000) * MILLIS,
+            voters_every: None,
+            voters_at_once: 0,
             strikes: Vec::new(),
             loss: 0,
             duplicate: 0,
@@ -194,7 +207,7 @@ impl Profile {
     fn aim(&mut self, random: &mut Random, aim: Aim) {
         match aim {
             Aim::Wide => {}
-            Aim::Quorum => {
+            Aim::Quorum | Aim::Voters => {
                 self.victims = Victims::Controllers;
                 self.controllers = random.pick(&[3, 3, 4, 5]).unwrap_or(3);
                 (self.brokers, self.combined, self.topics) = (3, 0, 1);
@@ -232,6 +245,27 @@ impl Profile {
         }
     }
 
+    /// Whether the quorum is a dynamic one (Q12), and how often its voters change.
+    fn draw_voters(&mut self, random: &mut Random, aim: Aim) {
+        let odds = match aim {
+            Aim::Voters => 1_000,
+            Aim::Quorum => 600,
+            _ => 350,
+        };
+        let often = match aim {
+            Aim::Voters => random.between(150, 1_000) * MILLIS,
+            Aim::Quorum => random.between(300, 3_000) * MILLIS,
+            _ => random.between(1_000, 8_000) * MILLIS,
+        };
+        let (spares, at_once) = (random.between(1, 2) as usize, random.between(0, 600) as u32);
+        if random.per_mille(odds) {
+            self.voters_every = Some(often);
+            self.spares = spares;
+            self.controllers += spares;
+            self.voters_at_once = if aim == Aim::Voters { at_once } else { at_once / 8 };
+        }
+    }
+
     /// Draws from these more than from the rest.
     fn favour(&mut self, random: &mut Random, always: &[Fault], sometimes: &[Fault]) {
         let mut more: Vec<Fault> = always.to_vec();
@@ -256,6 +290,12 @@ impl Profile {
         ];
         rates.into_iter().filter(|(fault, _)| is_out(*fault)).for_each(|(_, rate)| *rate = 0);
         self.drift &= !is_out(Fault::Drift);
+        let changes =
+            [Fault::AddVoter, Fault::RemoveVoter, Fault::RemoveLeader, Fault::UpdateVoter];
+        if changes.into_iter().all(is_out) {
+            self.voters_every = self.voters_every.map(|_| Micros::MAX / 4);
+            self.voters_at_once = 0;
+        }
     }
 
     /// The faults end: what is left is a good network and a good disk.
@@ -263,6 +303,7 @@ impl Profile {
         self.strikes.clear();
         (self.loss, self.duplicate, self.reorder, self.delay) = (0, 0, 0, 0);
         (self.slow_disk, self.metadata_lag, self.ambush) = (0, 0, 0);
+        self.voters_at_once = 0;
     }
 
     /// In one line, for reports.
@@ -270,9 +311,13 @@ impl Profile {
         let flush = if self.flush_before_ack { "before-ack" } else { "page-cache" };
         let strikes: Vec<_> = self.strikes.iter().map(|(fault, _)| fault.name()).collect();
         format!(
-            "{} controllers, {} brokers ({} combined), {} topics of {} partitions, {} replicas, \
-             min.insync {}, log.flush {flush}; strikes: {}",
+            "{} controllers ({}), {} brokers ({} combined), {} topics of {} partitions, {} \
+             replicas, min.insync {}, log.flush {flush}; strikes: {}",
             self.controllers,
+            match self.voters_every {
+                Some(_) => format!("{} vote at first", self.controllers - self.spares),
+                None => "all vote".to_owned(),
+            },
             self.brokers,
             self.combined,
             self.topics,

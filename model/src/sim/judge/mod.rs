@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::metadata::Image;
+use crate::raft::Voters;
 use crate::{BrokerEpoch, Epoch, NodeId, Offset, ReplicaKey, Rules, TopicPartition};
 
 use super::disk::MetaBatch;
@@ -43,6 +44,8 @@ struct Value {
 struct SeenQuorum {
     run: u32,
     high_watermark: i64,
+    led_in: Option<Epoch>,
+    voters_at: Option<Offset>,
 }
 
 /// What a replica was seen at last.
@@ -65,6 +68,9 @@ pub(super) struct Judge {
     committed: BTreeMap<i64, Arc<MetaBatch>>,
     pub committed_end: i64,
     committed_in: Epoch,
+    /// The voters of the log that committed it, and what voters had on disks that were replaced.
+    committed_by: Voters,
+    seats_lost: BTreeMap<ReplicaKey, i64>,
     /// The fold of what is committed, and of every shorter prefix.
     pub reference: Image,
     images: BTreeMap<i64, Image>,

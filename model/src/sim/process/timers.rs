@@ -120,7 +120,7 @@ impl<R: Rules> At<'_, R> {
             raft::Timer::Fetch => fetch,
             raft::Timer::CheckQuorum => fetch + fetch / 2,
             raft::Timer::Announce => fetch / 4,
-            raft::Timer::VoterChange => 10 * SECONDS,
+            raft::Timer::VoterChange => 5 * fetch,
             raft::Timer::Retry => RETRY + self.jitter(RETRY),
         }
     }
