@@ -3,6 +3,7 @@
 //! Swarm-style: each seed switches most kinds of faults off and draws the rates of the others, so
 //! that rare combinations happen and no kind drowns the rest.
 
+use super::aim::Aim;
 use super::faults::{Fault, Without};
 use super::random::Random;
 
@@ -12,26 +13,11 @@ pub type Micros = u64;
 pub(super) const MILLIS: Micros = 1_000;
 pub(super) const SECONDS: Micros = 1_000 * MILLIS;
 
-/// What a run is drawn for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Aim {
-    /// Anything.
-    #[default]
-    Wide,
-    /// The controllers' quorum: elections, crashes right after votes and appends.
-    Quorum,
-    /// Partitions: leaders that change, ISRs that shrink, power losses.
-    Partitions,
-    /// Registration, fencing and reassignment.
-    Metadata,
-    /// Voters that change while leaders do.
-    Voters,
-}
-
 /// At what moments an ambush strikes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Ambushes {
     pub voted: bool,
+    pub stood: bool,
     pub led: bool,
     pub appended: bool,
     pub took_records: bool,
@@ -71,8 +57,11 @@ pub(super) struct Profile {
     pub reorder: u32,
     pub delay: u32,
     pub slow_disk: u32,
+    pub repeat_alters: u32,
     pub drift: bool,
     pub metadata_lag: u32,
+    /// Per mille of what the administrator does: forgetting a broker.
+    pub unregister: u32,
     /// Per mille of the moments at which one may strike.
     pub ambush: u32,
     pub ambushes: Ambushes,
@@ -84,6 +73,8 @@ pub(super) struct Profile {
     pub fetch: Micros,
     pub session: Micros,
     pub lag: Micros,
+    /// A process that ended is started again within so long.
+    pub restart: Micros,
     /// Batches of metadata after which a node writes a snapshot.
     pub snapshot_batches: usize,
     /// Batches that one answer to a fetch carries at most.
@@ -98,13 +89,6 @@ pub(super) enum Victims {
     Brokers,
 }
 
-impl Aim {
-    /// What a seed is drawn for when nobody says otherwise.
-    pub fn of(seed: u64) -> Aim {
-        [Aim::Wide, Aim::Quorum, Aim::Partitions, Aim::Metadata][(seed % 4) as usize]
-    }
-}
-
 impl Profile {
     pub fn draw(seed: u64, aim: Aim, without: &Without) -> Profile {
         let random = &mut Random::stream(seed, 1);
@@ -113,6 +97,7 @@ impl Profile {
         profile.draw_faults(random);
         profile.aim(random, aim);
         profile.draw_voters(&mut Random::stream(seed, 5), aim);
+        profile.draw_more(&mut Random::stream(seed, 7), aim);
         profile.leave_out(without);
         profile
     }
@@ -146,6 +131,8 @@ impl Profile {
             reorder: 0,
             delay: 0,
             slow_disk: 0,
+            repeat_alters: 0,
+            unregister: 0,
             drift: false,
             metadata_lag: 0,
             ambush: 0,
@@ -157,6 +144,7 @@ impl Profile {
             fetch: 0,
             session: 0,
             lag: 0,
+            restart: 4 * SECONDS,
             snapshot_batches: random.between(8, 80) as usize,
             read_batches: random.between(1, 8) as usize,
             in_flight: random.between(1, 4) as usize,
@@ -192,6 +180,7 @@ impl Profile {
         self.drift = random.per_mille(300);
         self.ambushes = Ambushes {
             voted: random.per_mille(500),
+            stood: false,
             led: random.per_mille(300),
             appended: random.per_mille(200),
             took_records: random.per_mille(200),
@@ -204,78 +193,6 @@ impl Profile {
         };
     }
 
-    fn aim(&mut self, random: &mut Random, aim: Aim) {
-        match aim {
-            Aim::Wide => {}
-            Aim::Quorum | Aim::Voters => {
-                self.victims = Victims::Controllers;
-                self.controllers = random.pick(&[3, 3, 4, 5]).unwrap_or(3);
-                (self.brokers, self.combined, self.topics) = (3, 0, 1);
-                self.producers = 1;
-                self.strike_every = random.between(100, 900) * MILLIS;
-                self.admin_every = random.between(30, 300) * MILLIS;
-                self.election = random.between(60, 300) * MILLIS;
-                self.ambush = random.between(100, 700) as u32;
-                self.ambushes.voted = true;
-                self.slow_disk = random.between(0, 300) as u32;
-                let network =
-                    [Fault::Isolate, Fault::Halves, Fault::OneWay, Fault::Ring, Fault::Wipe];
-                let favoured = [Fault::PowerLoss, Fault::LinkBreak, Fault::Pause];
-                self.favour(random, &favoured, &network);
-            }
-            Aim::Partitions => {
-                self.victims = Victims::Brokers;
-                self.strike_every = random.between(150, 1_500) * MILLIS;
-                self.write_every = random.between(5, 40) * MILLIS;
-                self.metadata_lag = random.between(0, 500) as u32;
-                self.ambush = random.between(0, 200) as u32;
-                self.session = random.between(600, 2_500) * MILLIS;
-                self.lag = random.between(150, 1_500) * MILLIS;
-                let favoured = [Fault::PowerLoss, Fault::Kill, Fault::Pause, Fault::OneWay];
-                let sometimes = [Fault::Isolate, Fault::Shutdown, Fault::RottenData];
-                self.favour(random, &favoured, &sometimes);
-            }
-            Aim::Metadata => {
-                self.strike_every = random.between(200, 2_000) * MILLIS;
-                self.admin_every = random.between(80, 500) * MILLIS;
-                self.session = random.between(600, 3_000) * MILLIS;
-                let favoured = [Fault::Kill, Fault::PowerLoss, Fault::Shutdown];
-                self.favour(random, &favoured, &[Fault::Isolate, Fault::FalseGone]);
-            }
-        }
-    }
-
-    /// Whether the quorum is a dynamic one (Q12), and how often its voters change.
-    fn draw_voters(&mut self, random: &mut Random, aim: Aim) {
-        let odds = match aim {
-            Aim::Voters => 1_000,
-            Aim::Quorum => 600,
-            _ => 350,
-        };
-        let often = match aim {
-            Aim::Voters => random.between(150, 1_000) * MILLIS,
-            Aim::Quorum => random.between(300, 3_000) * MILLIS,
-            _ => random.between(1_000, 8_000) * MILLIS,
-        };
-        let (spares, at_once) = (random.between(1, 2) as usize, random.between(0, 600) as u32);
-        if random.per_mille(odds) {
-            self.voters_every = Some(often);
-            self.spares = spares;
-            self.controllers += spares;
-            self.voters_at_once = if aim == Aim::Voters { at_once } else { at_once / 8 };
-        }
-    }
-
-    /// Draws from these more than from the rest.
-    fn favour(&mut self, random: &mut Random, always: &[Fault], sometimes: &[Fault]) {
-        let mut more: Vec<Fault> = always.to_vec();
-        more.extend(sometimes.iter().filter(|_| random.per_mille(500)));
-        for fault in more {
-            self.strikes.retain(|(other, _)| *other != fault);
-            self.strikes.push((fault, random.between(5, 12) as u32));
-        }
-    }
-
     fn leave_out(&mut self, without: &Without) {
         let is_out = |fault| without.kinds.contains(&fault);
         self.strikes.retain(|(fault, _)| !is_out(*fault));
@@ -285,6 +202,8 @@ impl Profile {
             (Fault::Reorder, &mut self.reorder),
             (Fault::Delay, &mut self.delay),
             (Fault::SlowDisk, &mut self.slow_disk),
+            (Fault::LateCopy, &mut self.repeat_alters),
+            (Fault::Unregister, &mut self.unregister),
             (Fault::MetadataLag, &mut self.metadata_lag),
             (Fault::Ambush, &mut self.ambush),
         ];
@@ -304,6 +223,7 @@ impl Profile {
         (self.loss, self.duplicate, self.reorder, self.delay) = (0, 0, 0, 0);
         (self.slow_disk, self.metadata_lag, self.ambush) = (0, 0, 0);
         self.voters_at_once = 0;
+        (self.repeat_alters, self.unregister) = (0, 0);
     }
 
     /// In one line, for reports.

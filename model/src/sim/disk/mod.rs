@@ -1,5 +1,6 @@
 //! A machine's disk: what a process finds when it starts, and what a crash takes.
 
+pub mod batch;
 pub mod data_log;
 pub mod metadata_log;
 
@@ -10,8 +11,9 @@ use crate::raft::{StoredState, Voters};
 use crate::{BrokerEpoch, DirectoryId, NodeId, TopicPartition};
 
 use super::random::Random;
+pub use batch::{Chunk, MetaBatch, Snapshot};
 pub use data_log::{DataRecord, PartitionLog, Run};
-pub use metadata_log::{Chunk, Loss, MetaBatch, MetaLog, Snapshot};
+pub use metadata_log::{Loss, MetaLog};
 
 /// One partition's files.
 #[derive(Clone, Debug)]

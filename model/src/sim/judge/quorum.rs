@@ -9,7 +9,7 @@ use crate::sim::disk::{Disk, MetaBatch};
 use crate::sim::env::Env;
 use crate::sim::process::index;
 use crate::sim::world::Node;
-use crate::{Epoch, NodeId, ReplicaKey, Rules};
+use crate::{Epoch, NodeId, Offset, ReplicaKey, Rules};
 
 use super::{Judge, SeenQuorum};
 
@@ -23,6 +23,9 @@ const DURABLE: &str = "what is committed is on a majority's disks";
 const OWN: &str = "a record of an earlier epoch is not committed by counting";
 const FOLLOW: &str = "a node goes by the voters of its log";
 const ONE_SET: &str = "a log has one uncommitted voter set at most";
+const TOO_EARLY: &str = "voters change only after a commit in the leader's epoch";
+const COVERS: &str = "a snapshot covers what a log no longer has";
+const REACHES: &str = "a node takes nothing for committed that its log does not reach";
 const COMPLETE: &str = "a leader has all that was committed";
 
 /// A batch as the invariants see it.
@@ -81,6 +84,7 @@ impl Judge {
             if led.is_none() {
                 self.led.insert(epoch, id);
                 self.look_at_leader(node, epoch);
+                self.look_at_votes(node, epoch);
             }
         }
         let high_watermark = quorum.high_watermark().0;
@@ -95,6 +99,13 @@ impl Judge {
         *seen = SeenQuorum { run: node.run, high_watermark, led_in, voters_at };
         if is_changed || known.run != node.run || known.voters_at != voters_at {
             self.look_at_voters(node);
+            self.look_at_start(node);
+        }
+        let end = node.disk.metadata.end();
+        if !invariant::reaches_what_is_committed(end, Offset(high_watermark)) {
+            self.fail(REACHES, || {
+                format!("node {id}: {high_watermark}, and its log ends at {end}")
+            });
         }
         if high_watermark > before && led_in.is_some() && known.led_in == led_in {
             self.look_at_count(node, epoch, high_watermark);
@@ -105,6 +116,10 @@ impl Judge {
         env.stir((high_watermark as u64) << 20 ^ epoch.0 as u64);
         if high_watermark > before {
             self.look_at_commit(nodes, at, before, high_watermark);
+        }
+        if is_changed {
+            self.look_at_change(&nodes[at]);
+            self.look_at_chances(nodes, at);
         }
     }
 
@@ -152,6 +167,30 @@ impl Judge {
         let sets = log.from(committed).map(|batch| batch.voters.is_some());
         if !invariant::one_uncommitted_voter_set(sets, 0) {
             self.fail(ONE_SET, || format!("node {id} above {committed}"));
+        }
+    }
+
+    /// Q12: what a leader has just appended, if that is another set of voters.
+    fn look_at_change<R: Rules>(&mut self, node: &Node<R>) {
+        let Some(process) = node.process.as_ref().filter(|it| it.quorum.is_leader()) else {
+            return;
+        };
+        let (log, epoch, id) = (&node.disk.metadata, process.quorum.epoch(), node.who.id);
+        let Some(last) = log.batches().back().filter(|it| it.epoch == epoch.0) else { return };
+        let before = log.voters_below(Offset(last.base)).map(|record| record.voters);
+        let is_change = last.voters.is_some() && before.is_some() && last.voters != before;
+        if is_change && !invariant::changes_after_commit(epoch, self.committed_in) {
+            self.fail(TOO_EARLY, || format!("node {id} in epoch {epoch}: {last:?}"));
+        }
+    }
+
+    /// Q11: what the log has no longer is in a snapshot.
+    fn look_at_start<R: Rules>(&mut self, node: &Node<R>) {
+        let (log, id) = (&node.disk.metadata, node.who.id);
+        let end = log.snapshot_content().map_or(Offset::ZERO, |snapshot| snapshot.id.end);
+        if !invariant::snapshot_covers_start(log.start(), end) {
+            let start = log.start();
+            self.fail(COVERS, || format!("node {id}: from {start}, the snapshot ends at {end}"));
         }
     }
 

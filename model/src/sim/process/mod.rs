@@ -111,6 +111,7 @@ pub(super) struct Process<R: Rules> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Moment {
     Voted,
+    Stood,
     Led,
     Appended,
     TookRecords,
@@ -242,6 +243,11 @@ impl<R: Rules> At<'_, R> {
         }
         match message {
             Message::Quorum(message) => self.quorum_message(from, message),
+            Message::WhoVotes => {
+                let voters = self.process.quorum.voters().iter().map(|voter| voter.id).collect();
+                self.send(from, Message::Voters(voters));
+            }
+            Message::Voters(voters) => self.told_of_voters(&voters),
             Message::Request { id, request } => {
                 let id = self.process.replies.remote(from, generation, id);
                 self.requested(id, *request);

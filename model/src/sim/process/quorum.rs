@@ -64,6 +64,9 @@ impl<R: Rules> At<'_, R> {
             let epoch = self.process.quorum.epoch();
             self.tell(|| format!("{is} in epoch {epoch} (was {was})"));
         }
+        if is == "Candidate" && was != is {
+            self.process.moment = Some(Moment::Stood);
+        }
         if is == "Leader" && was != is {
             self.process.moment = Some(Moment::Led);
         }
@@ -86,7 +89,10 @@ impl<R: Rules> At<'_, R> {
             Effect::News => self.present_held_again(),
             Effect::SetTimer(timer) => self.set(Timer::Quorum(timer)),
             Effect::CancelTimer(timer) => self.cancel(Timer::Quorum(timer)),
-            Effect::LeaderKnown { leader, .. } => self.controller_known(leader),
+            Effect::LeaderKnown { leader, .. } => {
+                self.controller_known(leader);
+                self.find_voters();
+            }
             Effect::Lead { epoch, .. } => {
                 let next = self.disk.metadata.end();
                 self.tell(|| format!("the controller here is active in epoch {epoch}"));
@@ -137,7 +143,10 @@ impl<R: Rules> At<'_, R> {
 
     pub(super) fn quorum_message(&mut self, from: NodeId, message: raft::Message<Chunk>) {
         if let raft::Message::FetchResponse(answer) = &message
-            && !matches!(answer.outcome, raft::FetchOutcome::Records { .. })
+            && !matches!(
+                answer.outcome,
+                raft::FetchOutcome::Records { .. } | raft::FetchOutcome::Refused(_)
+            )
         {
             let (outcome, end) = (answer.outcome.clone(), self.disk.metadata.end());
             self.tell(|| format!("its log ends at {end}, {from} answers: {outcome:?}"));

@@ -3,8 +3,9 @@
 use crate::log::Log;
 use crate::metadata;
 use crate::raft::{Event, VoterChange, VoterChangeError};
+use crate::sim::env::{Message, Timer};
 use crate::sim::faults::Fault;
-use crate::{ReplicaKey, Rules};
+use crate::{NodeId, ReplicaKey, Rules};
 
 use super::{At, Work};
 
@@ -46,6 +47,38 @@ impl<R: Rules> At<'_, R> {
         if self.process.quorum.is_leader() {
             let end = self.disk.metadata.end();
             self.controller_event(metadata::Event::Appended { end });
+        }
+    }
+}
+
+/// Finding who leads, as `node/src/actor/quorum/finding.rs` does in a dynamic quorum.
+impl<R: Rules> At<'_, R> {
+    fn has_leader(&self) -> bool {
+        let leader = self.process.quorum.leader();
+        leader.is_some_and(|leader| leader == self.me || self.process.is_linked(leader))
+    }
+
+    pub(super) fn find_voters(&mut self) {
+        if self.who.voters.is_empty() && !self.has_leader() {
+            self.set_once(Timer::Find);
+        }
+    }
+
+    pub(super) fn ask_around(&mut self) {
+        let peers: Vec<NodeId> = self.process.up.keys().copied().collect();
+        for peer in peers {
+            if self.who.knows_as_controller(peer) && !self.has_leader() {
+                self.send(peer, Message::WhoVotes);
+            }
+        }
+        self.find_voters();
+    }
+
+    pub(super) fn told_of_voters(&mut self, voters: &[NodeId]) {
+        for &voter in voters {
+            if self.process.is_linked(voter) {
+                self.step_quorum(Event::Connected(voter));
+            }
         }
     }
 }

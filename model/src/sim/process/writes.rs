@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::log::Log;
 use crate::raft::{self, Event, Gate, StoredState};
 use crate::sim::disk::Chunk;
-use crate::sim::env::Input;
+use crate::sim::env::{Fact, Input};
 use crate::{NodeId, Offset, Rules};
 
 use super::{At, Moment};
@@ -36,6 +36,12 @@ impl<R: Rules> At<'_, R> {
     }
 
     pub(super) fn send_gated(&mut self, to: NodeId, message: raft::Message<Chunk>, gate: Gate) {
+        if let raft::Message::VoteResponse(answer) = &message
+            && answer.granted
+            && answer.pre_vote
+        {
+            self.env.facts.push(Fact::WouldVote { epoch: answer.epoch, candidate: to });
+        }
         let writes = &mut self.process.writes;
         if gate == Gate::Stored && writes.stores_asked > writes.stores_done {
             writes.gated.push_back((writes.stores_asked, to, message));

@@ -241,13 +241,14 @@ impl<R: Rules> World<R> {
         let wanted = self.env.profile.ambushes;
         let is_wanted = match moment {
             Moment::Voted => wanted.voted,
+            Moment::Stood => wanted.stood,
             Moment::Led => wanted.led,
             Moment::Appended => wanted.appended,
             Moment::TookRecords => wanted.took_records,
             Moment::BecameLeader => wanted.became_leader,
         };
         let rate = match moment {
-            Moment::Voted | Moment::Led => self.env.profile.ambush,
+            Moment::Voted | Moment::Stood | Moment::Led => self.env.profile.ambush,
             Moment::BecameLeader => self.env.profile.ambush / 4,
             Moment::Appended | Moment::TookRecords => self.env.profile.ambush / 40,
         };

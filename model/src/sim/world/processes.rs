@@ -6,7 +6,7 @@ use crate::sim::disk::{DataFile, Disk, Loss};
 use crate::sim::env::{Happening, Input};
 use crate::sim::faults::Fault;
 use crate::sim::process::{Process, Start};
-use crate::sim::profile::{MILLIS, Micros, SECONDS};
+use crate::sim::profile::{MILLIS, Micros};
 use crate::{DirectoryId, Incarnation, Rules};
 
 use super::{Down, World};
@@ -127,10 +127,11 @@ impl<R: Rules> World<R> {
         node.paused = None;
         node.parked.clear();
         let run = node.run;
+        self.judge.is_gone(node.who.id);
         for peer in (0..self.nodes.len()).filter(|&peer| peer != at) {
             self.end_link(at, peer, false);
         }
-        let usual = if self.is_healing { 300 * MILLIS } else { 4 * SECONDS };
+        let usual = if self.is_healing { 300 * MILLIS } else { self.env.profile.restart };
         let after = 30 * MILLIS + self.random.below(usual);
         self.env.after(after, Happening::Start { node: at, run });
     }
