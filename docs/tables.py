@@ -94,7 +94,7 @@ def mutations(checked, simulated):
         if sim and sim["property"]:
             said = f"{sim['property']}, seed {sim['seed']}, {sim['steps']:,} steps, {sim['seconds']:.1f} s"
         elif sim:
-            said = f"not noticed in {sim['seeds']:,} seeds"
+            said = f"survives {sim['seeds']:,} seeds, {sim['steps']:,} steps, {sim['seconds']:.1f} s"
         rows.append([f"`{name}`", exhaustive or "-", said, "<br>".join(tlc.get(name, [])) or "-"])
     return table(["mutation", "exhaustive", "simulation", "TLC"], rows)
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use kraft_model::check::{Fate, Mutated};
-use kraft_model::sim::{self, Fault, FaultCounts, Outcome, Setup};
+use kraft_model::sim::{self, Aim, Fault, FaultCounts, Outcome, Setup};
 use kraft_model::{Guard, Shipped};
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ use crate::report::{Context, Failure};
 /// gone is.
 #[derive(Debug, clap::Args)]
 pub struct SimArgs {
-    /// How many seeds to run [default: 200; with --mutate at most 3000 for each guard]
+    /// How many seeds to run [default: 200; with --mutate at most 3000 for each guard, or 600 if it may be gone]
     #[arg(long, value_name = "N", conflicts_with = "seed")]
     seeds: Option<u64>,
     /// Run one seed and tell its story
@@ -45,6 +45,9 @@ pub struct SimArgs {
     /// Remove one guard of the protocol, or each in turn: the simulator must notice
     #[arg(long, value_name = "NAME|all")]
     mutate: Option<String>,
+    /// What the seeds are drawn for [default: by turns; with --mutate what shows the guard's removal]
+    #[arg(long, value_name = "NAME", value_parser = aim)]
+    aim: Option<Aim>,
     /// Make the first failing run as short as it gets, and save its story
     #[arg(long)]
     shrink: bool,
@@ -71,12 +74,20 @@ fn fault(name: &str) -> Result<Fault, String> {
     })
 }
 
+fn aim(name: &str) -> Result<Aim, String> {
+    Aim::ALL.iter().copied().find(|aim| aim.name() == name).ok_or_else(|| {
+        let names: Vec<_> = Aim::ALL.iter().map(|aim| aim.name()).collect();
+        format!("there is no aim '{name}'; they are: {}", names.join(", "))
+    })
+}
+
 /// Lines of a story that are printed; a saved one has all that were kept.
 const TOLD: usize = 60;
 /// Runs that shrinking may take.
 const TRIES: u32 = 400;
-/// Seeds for each guard with --mutate.
+/// Seeds for each guard with --mutate, and for one that nobody must miss.
 const HUNTED: u64 = 3_000;
+const SPARED: u64 = 600;
 
 #[derive(Clone, Debug, Default, Serialize)]
 struct Report {
@@ -141,6 +152,7 @@ fn guards(asked: &str) -> Result<Vec<Guard>, Failure> {
 fn with_options(args: &SimArgs, mut setup: Setup) -> Setup {
     setup.without.kinds.extend(&args.without);
     setup.without.strikes.extend(&args.without_strikes);
+    setup.aim = args.aim.unwrap_or(setup.aim);
     setup
 }
 
@@ -165,6 +177,9 @@ fn shrink(args: &SimArgs, setup: &Setup, guard: Option<Guard>) -> Result<Option<
     let seed = setup.seed;
     let path = args.story.clone().unwrap_or_else(|| format!("kraft-sim-{seed}.txt").into());
     let mut text = format!("kraft sim --seed {seed} --steps {}", shrunk.setup.steps);
+    if let Some(aim) = args.aim {
+        text += &format!(" --aim {}", aim.name());
+    }
     if let Some(guard) = guard {
         text += &format!(" --mutate {}", guard.name());
     }
@@ -221,8 +236,8 @@ fn many(args: &SimArgs) -> Result<(), Failure> {
     finish(args, &report, false)
 }
 
-/// Runs numbers from 0 on several threads; `take` gets the results as they come, and ends it all
-/// by saying false.
+/// Runs numbers from 0 on several threads; `take` gets the results as they come. Once it says false
+/// no more are begun; it gets the rest of those that were.
 fn on_threads<T: Send>(
     args: &SimArgs,
     count: u64,
@@ -238,7 +253,6 @@ fn on_threads<T: Send>(
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    // Nobody listens any more once enough is known.
                     if number >= count || send.send(work(number)).is_err() {
                         return;
                     }
@@ -249,36 +263,44 @@ fn on_threads<T: Send>(
         for result in results {
             if !take(result) {
                 stop.store(true, Ordering::Relaxed);
-                return;
             }
         }
     });
 }
 
 fn hunt(args: &SimArgs, guards: &[Guard]) -> Result<(), Failure> {
-    let most = args.seeds.unwrap_or(HUNTED);
+    let most = |guard| match sim::fate_of(guard) {
+        Some(Fate::Survives) => args.seeds.unwrap_or(SPARED),
+        _ => args.seeds.unwrap_or(HUNTED),
+    };
     let mut hunted = Vec::new();
     for &guard in guards {
         output::notice(&format!("removing {}", guard.name()));
         let started = Instant::now();
-        let (mut seeds, mut steps, mut found) = (0, 0, None);
+        let (mut runs, mut found) = (Vec::new(), None::<Outcome>);
         let run = |number| {
             let setup = sim::seed_of(guard, args.first + number, args.steps);
             sim::try_without(guard, &with_options(args, setup))
         };
-        on_threads(args, most, run, |(outcome, shipped)| {
-            (seeds, steps) = (seeds + 1, steps + outcome.steps);
+        on_threads(args, most(guard), run, |(outcome, shipped)| {
+            runs.push((outcome.seed, outcome.steps));
             if let Some(broken) = shipped.as_ref().and_then(|shipped| shipped.broken.as_ref()) {
                 let seed = outcome.seed;
                 output::notice(&format!(
                     "seed {seed} breaks with every guard in force: {}",
                     broken.property
                 ));
-            } else if outcome.broken.is_some() {
+            } else if outcome.broken.is_some()
+                && found.as_ref().is_none_or(|found| outcome.seed < found.seed)
+            {
                 found = Some(outcome);
             }
             found.is_none()
         });
+        // The lowest seed that shows it, whichever thread was the first to find one.
+        let last = found.as_ref().map_or(u64::MAX, |found| found.seed);
+        runs.retain(|(seed, _)| *seed <= last);
+        let (seeds, steps) = (runs.len() as u64, runs.iter().map(|(_, steps)| steps).sum());
         let fate = sim::fate_of(guard);
         let as_expected = fate.is_none_or(|fate| (fate == Fate::Killed) == found.is_some());
         let broken = found.as_ref().and_then(|outcome| outcome.broken.as_ref());
@@ -400,6 +422,12 @@ mod tests {
     fn a_fault_is_left_out_by_its_name() {
         assert_eq!(fault("ring"), Ok(Fault::Ring));
         assert!(fault("no-such").is_err_and(|text| text.contains("power-loss")));
+    }
+
+    #[test]
+    fn an_aim_is_chosen_by_its_name() {
+        assert_eq!(aim("voters"), Ok(Aim::Voters));
+        assert!(aim("no-such").is_err_and(|text| text.contains("partitions")));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::metadata::partition::{Brokers, Policy};
 use crate::metadata::{Image, Partition, effective_min_isr};
-use crate::{NodeId, TopicPartition};
+use crate::{BrokerEpoch, NodeId, TopicPartition};
 
 /// A property of one partition's registration, by name.
 pub type PartitionInvariant = (&'static str, fn(&Partition) -> bool);
@@ -202,6 +202,39 @@ pub fn finished_in_sync(before: &Partition, after: &Partition, min_isr: i32) -> 
     !finishes || after.isr.len() >= effective_min_isr(min_isr, after)
 }
 
+/// P6, of one change while the ISR is below min.insync.replicas: whoever was electable stays so, but for
+/// those who `lost` their log or are replicas no longer. An unclean leader begins anew.
+pub fn electable_stay(
+    before: &Partition,
+    after: &Partition,
+    min_isr: i32,
+    lost: &[NodeId],
+) -> bool {
+    let is_short = after.isr.len() < effective_min_isr(min_isr, after);
+    let stays = |node: &NodeId| after.isr.contains(node) || after.elr.contains(node);
+    let mut held = before.isr.iter().chain(before.elr.iter());
+    let answers = |node: &NodeId| after.replicas.contains(node) && !lost.contains(node);
+    !is_short || after.recovering || held.all(|node| !answers(node) || stays(node))
+}
+
+/// P7, of one change: replicas that hold everything are dropped only if min.insync.replicas others do
+/// as well.
+pub fn enough_are_left(before: &Partition, after: &Partition, min_isr: i32) -> bool {
+    let is_electable = |node: &NodeId| before.isr.contains(node) || before.elr.contains(node);
+    let dropped = before.replicas.without(&after.replicas);
+    let rest = Partition { replicas: before.replicas.without(&dropped), ..*after };
+    let left = after.isr.len() + after.elr.len();
+    !dropped.iter().any(is_electable) || left >= effective_min_isr(min_isr, &rest)
+}
+
+/// B2, B4: a broker that is told to stop is fenced, or registered no longer, and leads nothing.
+pub fn may_stop(image: &Image, broker: NodeId, epoch: BrokerEpoch) -> bool {
+    let registered = image.brokers.get(&broker).filter(|it| it.epoch == epoch);
+    let leads = |partition: &Partition| partition.leader == Some(broker);
+    registered.is_none_or(|it| it.fenced)
+        && (registered.is_none() || !image.partitions().any(|(_, partition)| leads(partition)))
+}
+
 /// P2, of one record.
 pub fn epochs_move_by_one(before: &Partition, after: &Partition) -> bool {
     let leader_epoch = after.leader_epoch.0 - before.leader_epoch.0;
@@ -217,7 +250,7 @@ mod tests {
     use super::*;
     use crate::inline::Nodes;
     use crate::metadata::{Broker, Topic};
-    use crate::{BrokerEpoch, DirectoryId, Incarnation, LeaderEpoch, Offset, TopicId};
+    use crate::{DirectoryId, Incarnation, LeaderEpoch, Offset, TopicId};
 
     fn nodes(ids: &[i32]) -> Nodes {
         ids.iter().map(|&id| NodeId(id)).collect()
@@ -366,6 +399,35 @@ mod tests {
         let one = Partition { isr: nodes(&[1]), ..sound() };
         assert!(finished_in_sync(&was, &both, 2));
         assert!(!finished_in_sync(&was, &one, 2) && finished_in_sync(&was, &was, 3));
+    }
+
+    #[test]
+    fn who_leaves_a_short_isr_without_a_trace_is_seen() {
+        let (before, one) = (sound(), Partition { isr: nodes(&[1]), ..sound() });
+        let kept = Partition { elr: nodes(&[2]), ..one };
+        assert!(electable_stay(&before, &kept, 2, &[]));
+        assert!(!electable_stay(&before, &one, 2, &[]));
+        assert!(electable_stay(&before, &one, 1, &[]));
+        assert!(electable_stay(&before, &one, 2, &[NodeId(2)]));
+    }
+
+    #[test]
+    fn holders_that_are_dropped_for_too_few_are_seen() {
+        let (before, isr) = (sound(), nodes(&[1]));
+        let of = |replicas: &[i32]| Partition { replicas: nodes(replicas), isr, ..sound() };
+        assert!(enough_are_left(&before, &of(&[1, 3]), 1));
+        assert!(!enough_are_left(&before, &of(&[1, 3]), 2));
+        assert!(enough_are_left(&before, &Partition { isr: before.isr, ..of(&[1, 2]) }, 2));
+    }
+
+    #[test]
+    fn who_stops_while_it_is_needed_is_seen() {
+        let fenced = with_broker(|broker| broker.fenced = true);
+        let second = BrokerEpoch(2);
+        assert!(may_stop(&fenced, NodeId(2), second));
+        assert!(!may_stop(&with_broker(|_| {}), NodeId(2), second));
+        let leads = Image { brokers: fenced.brokers.clone(), ..image(led_by(sound(), 2)) };
+        assert!(!may_stop(&leads, NodeId(2), second));
     }
 
     #[test]

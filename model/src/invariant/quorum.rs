@@ -69,6 +69,11 @@ pub fn committed_never_changes<E: Entry>(
     own[..shared] == committed.log[..shared]
 }
 
+/// A node takes nothing for committed that its own log does not reach (Q8).
+pub fn reaches_what_is_committed(end: Offset, high_watermark: Offset) -> bool {
+    high_watermark <= end
+}
+
 /// What is committed is on the flushed logs of a majority of the `voters` that committed it.
 pub fn committed_is_durable<'a, E: Entry + 'a>(
     voters: impl Iterator<Item = Replica<'a, E>>,
@@ -81,6 +86,12 @@ pub fn committed_is_durable<'a, E: Entry + 'a>(
         holders += usize::from(flushed.starts_with(committed.log));
     }
     holders * 2 > all || committed.log.is_empty()
+}
+
+/// A leader commits nothing of an earlier epoch by counting: what it takes for committed ends with a
+/// record of its own epoch (Q7, Figure 8 of the Raft paper).
+pub fn commits_its_own(leader: Epoch, last_committed: i32) -> bool {
+    leader.0 == last_committed
 }
 
 /// The high watermark of a node that keeps running never falls (Q7).
@@ -110,6 +121,23 @@ pub fn any_majority_can_elect(voters: usize, accepts: impl Fn(usize, usize) -> b
 /// whether it is one.
 pub fn one_uncommitted_voter_set(sets: impl Iterator<Item = bool>, committed: usize) -> bool {
     sets.skip(committed).filter(|&is_set| is_set).count() <= 1
+}
+
+/// Who votes is changed only by a leader that has committed something in its epoch (Q12): until then
+/// a set that an earlier leader appended may be in force elsewhere. `committed` is the highest epoch
+/// in which a leader has.
+pub fn changes_after_commit(leader: Epoch, committed: Epoch) -> bool {
+    committed >= leader
+}
+
+/// A leader was voted for, in its own epoch, by more than half of the voters (Q3, Q5).
+pub fn elected_by_majority(votes: usize, voters: usize) -> bool {
+    votes * 2 > voters
+}
+
+/// Who leads has the log with which it stood, and for which it was voted: last epoch and end (Q2).
+pub fn kept_its_log(stood: (i32, Offset), leads: (i32, Offset)) -> bool {
+    stood <= leads
 }
 
 /// A node goes by the voters of the last record of its log that names them, committed or not (Q12).
@@ -165,6 +193,14 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_of_a_minority_or_of_another_log_is_seen() {
+        assert!(elected_by_majority(2, 3) && !elected_by_majority(2, 4));
+        let stood = (2, Offset(5));
+        assert!(kept_its_log(stood, stood) && kept_its_log(stood, (3, Offset(4))));
+        assert!(!kept_its_log(stood, (2, Offset(4))));
+    }
+
+    #[test]
     fn logs_that_agree_on_an_epoch_must_agree_below_it() {
         assert!(logs_match(&[(1, 'a'), (1, 'b')], &[(1, 'a'), (2, 'c')]));
         assert!(!logs_match(&[(1, 'a')], &[(1, 'b')]));
@@ -195,6 +231,12 @@ mod tests {
     }
 
     #[test]
+    fn a_high_watermark_beyond_the_end_is_seen() {
+        assert!(reaches_what_is_committed(Offset(2), Offset(2)));
+        assert!(!reaches_what_is_committed(Offset(2), Offset(3)));
+    }
+
+    #[test]
     fn a_record_on_half_of_the_disks_is_not_durable() {
         let held = replica(1, false, &[(1, 'a')], 1);
         let pending = replica(1, false, &[(1, 'a')], 0);
@@ -203,6 +245,12 @@ mod tests {
         assert!(durable(vec![held, held, pending]));
         assert!(!durable(vec![held, pending, pending]));
         assert!(!durable(vec![held, held, pending, pending]));
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_epoch_that_was_counted_is_seen() {
+        assert!(commits_its_own(Epoch(3), 3));
+        assert!(!commits_its_own(Epoch(3), 2));
     }
 
     #[test]
@@ -231,6 +279,13 @@ mod tests {
         let log = || [true, false, true, true].into_iter();
         assert!(one_uncommitted_voter_set(log(), 3));
         assert!(!one_uncommitted_voter_set(log(), 2));
+    }
+
+    #[test]
+    fn a_change_of_voters_before_any_commit_is_seen() {
+        assert!(changes_after_commit(Epoch(2), Epoch(2)));
+        assert!(changes_after_commit(Epoch(2), Epoch(3)));
+        assert!(!changes_after_commit(Epoch(2), Epoch(1)));
     }
 
     #[test]

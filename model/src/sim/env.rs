@@ -5,9 +5,9 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::metadata::{self, Image, Request, Response};
-use crate::raft::{self, SnapshotId};
+use crate::raft::{self, SnapshotId, VoterChange};
 use crate::replica::{self, Fetch, FetchOutcome, FetchPosition};
-use crate::{Epoch, Incarnation, NodeId, Offset, ReplicaKey, TopicPartition, broker};
+use crate::{BrokerEpoch, Epoch, Incarnation, NodeId, Offset, ReplicaKey, TopicPartition, broker};
 
 use super::clients::{ClientEvent, Served, Wanted};
 use super::disk::{Chunk, DataRecord, Run};
@@ -24,6 +24,8 @@ pub(super) enum Message {
     Quorum(raft::Message<Chunk>),
     Request { id: u64, request: Box<Request> },
     Reply { id: u64, response: Box<Response> },
+    WhoVotes,
+    Voters(Vec<NodeId>),
     Fetch { id: TopicPartition, fetch: Fetch },
     Fetched { id: TopicPartition, position: FetchPosition, outcome: FetchOutcome<Run> },
 }
@@ -36,6 +38,8 @@ pub(super) enum Timer {
     Controller(metadata::Timer),
     Broker(broker::Timer),
     Replica(TopicPartition, replica::Timer),
+    /// Controllers are asked who votes, until there is a leader.
+    Find,
     /// Waiting requests to the controller are looked through.
     Sweep,
     /// Positions that nobody answered are told again.
@@ -78,6 +82,7 @@ pub(super) enum Input {
     DataFlushed { id: TopicPartition, failed: bool },
     Published(Arc<Image>),
     Client { client: usize, ticket: u64, wanted: Box<Wanted> },
+    ChangeVoters(VoterChange),
     Stop,
     Exit,
 }
@@ -117,6 +122,8 @@ pub(super) enum Happening {
     },
     Strike(u32),
     Repair(u32),
+    /// An administrator looks who should vote.
+    ChangeVoters(u32),
     Crash {
         node: usize,
         run: u32,
@@ -174,6 +181,13 @@ pub(super) enum Fact {
         epoch: Epoch,
         candidate: NodeId,
     },
+    /// A pre-vote has left.
+    WouldVote {
+        epoch: Epoch,
+        candidate: NodeId,
+    },
+    /// A broker ends because the controller lets it.
+    Stops(BrokerEpoch),
     /// A node replayed what is committed, or loaded a snapshot of it.
     Replayed,
     /// A controller decided something on its latest metadata.
@@ -288,7 +302,18 @@ impl Env {
         }
         // A connection repeats nothing by itself; machines that bear it are given it all the same.
         // What asks the controller is sent again by its shell, and only so.
+        // An AlterPartition that is sent again may be overtaken by its first copy's successor.
         let may_repeat = !matches!(message, Message::Request { .. } | Message::Reply { .. });
+        let alters = matches!(&message, Message::Request { request, .. }
+            if matches!(**request, Request::AlterPartition(_)));
+        if alters && self.chance.per_mille(self.profile.repeat_alters) {
+            self.counts.count(Fault::LateCopy);
+            let late = self.chance.between(20, 1_500) * MILLIS;
+            let input =
+                Input::Peer { from: NodeId(from as i32 + 1), generation, message: message.clone() };
+            let run = self.network.run_of(to);
+            self.after(late, Happening::Process { node: to, run, input });
+        }
         if may_repeat && self.chance.per_mille(self.profile.duplicate) {
             self.counts.count(Fault::Duplicate);
             self.dispatch(from, to, generation, message.clone(), true);

@@ -66,10 +66,22 @@ faults! {
     Wipe = "wipe",
     /// A disk takes long.
     SlowDisk = "slow-disk",
+    /// A copy of a leader's request for another ISR arrives long after the first.
+    LateCopy = "late-copy",
     /// A clock runs fast or slow.
     Drift = "drift",
     /// A broker's shards hear of new metadata late.
     MetadataLag = "metadata-lag",
+    /// An administrator unregisters a broker.
+    Unregister = "unregistered",
+    /// An observer becomes a voter; counted, as the next three, once it is committed.
+    AddVoter = "voter-added",
+    /// A voter that does not lead is a voter no longer.
+    RemoveVoter = "voter-removed",
+    /// A leader removes itself from the voters.
+    RemoveLeader = "leader-removed",
+    /// A voter is said to be reached elsewhere: the same set again.
+    UpdateVoter = "voter-updated",
 }
 
 impl Fault {

@@ -15,6 +15,7 @@
 //! Read on: [`Setup`] and [`run`], [`Fault`], then `process` (the shell around the machines),
 //! `judge` (what must hold) and `heal` (what must come back).
 
+mod aim;
 mod clients;
 mod disk;
 mod env;
@@ -31,10 +32,11 @@ mod story;
 mod strikes;
 mod world;
 
+pub use aim::Aim;
 pub use faults::{Fault, FaultCounts, Without};
 pub use hunt::{Hunt, fate_of, hunt, seed_of, try_without};
 pub use judge::Broken;
-pub use profile::{Aim, Micros};
+pub use profile::Micros;
 pub use shrink::{Shrunk, shrink};
 
 use crate::Rules;

@@ -3,6 +3,7 @@
 //! Swarm-style: each seed switches most kinds of faults off and draws the rates of the others, so
 //! that rare combinations happen and no kind drowns the rest.
 
+use super::aim::Aim;
 use super::faults::{Fault, Without};
 use super::random::Random;
 
@@ -12,24 +13,11 @@ pub type Micros = u64;
 pub(super) const MILLIS: Micros = 1_000;
 pub(super) const SECONDS: Micros = 1_000 * MILLIS;
 
-/// What a run is drawn for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Aim {
-    /// Anything.
-    #[default]
-    Wide,
-    /// The controllers' quorum: elections, crashes right after votes and appends.
-    Quorum,
-    /// Partitions: leaders that change, ISRs that shrink, power losses.
-    Partitions,
-    /// Registration, fencing and reassignment.
-    Metadata,
-}
-
 /// At what moments an ambush strikes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Ambushes {
     pub voted: bool,
+    pub stood: bool,
     pub led: bool,
     pub appended: bool,
     pub took_records: bool,
@@ -38,7 +26,10 @@ pub(super) struct Ambushes {
 
 #[derive(Clone, Debug)]
 pub(super) struct Profile {
+    /// Controllers in all, the last of which may be observers to begin with.
     pub controllers: usize,
+    /// Of them, those that do not vote at first.
+    pub spares: usize,
     pub brokers: usize,
     /// How many nodes have both roles.
     pub combined: usize,
@@ -55,6 +46,10 @@ pub(super) struct Profile {
     pub admin_every: Micros,
     /// Mean time between two strikes.
     pub strike_every: Micros,
+    /// Mean time between two changes of the voters; `None` in a static quorum.
+    pub voters_every: Option<Micros>,
+    /// Ask a new leader for other voters, per mille.
+    pub voters_at_once: u32,
     /// Strikes that this run draws from, with weights.
     pub strikes: Vec<(Fault, u32)>,
     pub loss: u32,
@@ -62,8 +57,11 @@ pub(super) struct Profile {
     pub reorder: u32,
     pub delay: u32,
     pub slow_disk: u32,
+    pub repeat_alters: u32,
     pub drift: bool,
     pub metadata_lag: u32,
+    /// Per mille of what the administrator does: forgetting a broker.
+    pub unregister: u32,
     /// Per mille of the moments at which one may strike.
     pub ambush: u32,
     pub ambushes: Ambushes,
@@ -75,6 +73,8 @@ pub(super) struct Profile {
     pub fetch: Micros,
     pub session: Micros,
     pub lag: Micros,
+    /// A process that ended is started again within so long.
+    pub restart: Micros,
     /// Batches of metadata after which a node writes a snapshot.
     pub snapshot_batches: usize,
     /// Batches that one answer to a fetch carries at most.
@@ -89,13 +89,6 @@ pub(super) enum Victims {
     Brokers,
 }
 
-impl Aim {
-    /// What a seed is drawn for when nobody says otherwise.
-    pub fn of(seed: u64) -> Aim {
-        [Aim::Wide, Aim::Quorum, Aim::Partitions, Aim::Metadata][(seed % 4) as usize]
-    }
-}
-
 impl Profile {
     pub fn draw(seed: u64, aim: Aim, without: &Without) -> Profile {
         let random = &mut Random::stream(seed, 1);
@@ -103,6 +96,8 @@ impl Profile {
         profile.draw_times(random);
         profile.draw_faults(random);
         profile.aim(random, aim);
+        profile.draw_voters(&mut Random::stream(seed, 5), aim);
+        profile.draw_more(&mut Random::stream(seed, 7), aim);
         profile.leave_out(without);
         profile
     }
@@ -114,6 +109,7 @@ impl Profile {
         let combined = if is_combined { random.between(1, 3) as usize } else { 0 };
         Profile {
             controllers,
+            spares: 0,
             brokers,
             combined,
             topics: random.between(1, 4) as usize,
@@ -127,12 +123,16 @@ impl Profile {
             write_every: random.between(10, 150) * MILLIS,
             admin_every: random.between(400, 4_000) * MILLIS,
             strike_every: random.between(300, 6_000) * MILLIS,
+            voters_every: None,
+            voters_at_once: 0,
             strikes: Vec::new(),
             loss: 0,
             duplicate: 0,
             reorder: 0,
             delay: 0,
             slow_disk: 0,
+            repeat_alters: 0,
+            unregister: 0,
             drift: false,
             metadata_lag: 0,
             ambush: 0,
@@ -144,6 +144,7 @@ impl Profile {
             fetch: 0,
             session: 0,
             lag: 0,
+            restart: 4 * SECONDS,
             snapshot_batches: random.between(8, 80) as usize,
             read_batches: random.between(1, 8) as usize,
             in_flight: random.between(1, 4) as usize,
@@ -179,6 +180,7 @@ impl Profile {
         self.drift = random.per_mille(300);
         self.ambushes = Ambushes {
             voted: random.per_mille(500),
+            stood: false,
             led: random.per_mille(300),
             appended: random.per_mille(200),
             took_records: random.per_mille(200),
@@ -191,57 +193,6 @@ impl Profile {
         };
     }
 
-    fn aim(&mut self, random: &mut Random, aim: Aim) {
-        match aim {
-            Aim::Wide => {}
-            Aim::Quorum => {
-                self.victims = Victims::Controllers;
-                self.controllers = random.pick(&[3, 3, 4, 5]).unwrap_or(3);
-                (self.brokers, self.combined, self.topics) = (3, 0, 1);
-                self.producers = 1;
-                self.strike_every = random.between(100, 900) * MILLIS;
-                self.admin_every = random.between(30, 300) * MILLIS;
-                self.election = random.between(60, 300) * MILLIS;
-                self.ambush = random.between(100, 700) as u32;
-                self.ambushes.voted = true;
-                self.slow_disk = random.between(0, 300) as u32;
-                let network =
-                    [Fault::Isolate, Fault::Halves, Fault::OneWay, Fault::Ring, Fault::Wipe];
-                let favoured = [Fault::PowerLoss, Fault::LinkBreak, Fault::Pause];
-                self.favour(random, &favoured, &network);
-            }
-            Aim::Partitions => {
-                self.victims = Victims::Brokers;
-                self.strike_every = random.between(150, 1_500) * MILLIS;
-                self.write_every = random.between(5, 40) * MILLIS;
-                self.metadata_lag = random.between(0, 500) as u32;
-                self.ambush = random.between(0, 200) as u32;
-                self.session = random.between(600, 2_500) * MILLIS;
-                self.lag = random.between(150, 1_500) * MILLIS;
-                let favoured = [Fault::PowerLoss, Fault::Kill, Fault::Pause, Fault::OneWay];
-                let sometimes = [Fault::Isolate, Fault::Shutdown, Fault::RottenData];
-                self.favour(random, &favoured, &sometimes);
-            }
-            Aim::Metadata => {
-                self.strike_every = random.between(200, 2_000) * MILLIS;
-                self.admin_every = random.between(80, 500) * MILLIS;
-                self.session = random.between(600, 3_000) * MILLIS;
-                let favoured = [Fault::Kill, Fault::PowerLoss, Fault::Shutdown];
-                self.favour(random, &favoured, &[Fault::Isolate, Fault::FalseGone]);
-            }
-        }
-    }
-
-    /// Draws from these more than from the rest.
-    fn favour(&mut self, random: &mut Random, always: &[Fault], sometimes: &[Fault]) {
-        let mut more: Vec<Fault> = always.to_vec();
-        more.extend(sometimes.iter().filter(|_| random.per_mille(500)));
-        for fault in more {
-            self.strikes.retain(|(other, _)| *other != fault);
-            self.strikes.push((fault, random.between(5, 12) as u32));
-        }
-    }
-
     fn leave_out(&mut self, without: &Without) {
         let is_out = |fault| without.kinds.contains(&fault);
         self.strikes.retain(|(fault, _)| !is_out(*fault));
@@ -251,11 +202,19 @@ impl Profile {
             (Fault::Reorder, &mut self.reorder),
             (Fault::Delay, &mut self.delay),
             (Fault::SlowDisk, &mut self.slow_disk),
+            (Fault::LateCopy, &mut self.repeat_alters),
+            (Fault::Unregister, &mut self.unregister),
             (Fault::MetadataLag, &mut self.metadata_lag),
             (Fault::Ambush, &mut self.ambush),
         ];
         rates.into_iter().filter(|(fault, _)| is_out(*fault)).for_each(|(_, rate)| *rate = 0);
         self.drift &= !is_out(Fault::Drift);
+        let changes =
+            [Fault::AddVoter, Fault::RemoveVoter, Fault::RemoveLeader, Fault::UpdateVoter];
+        if changes.into_iter().all(is_out) {
+            self.voters_every = self.voters_every.map(|_| Micros::MAX / 4);
+            self.voters_at_once = 0;
+        }
     }
 
     /// The faults end: what is left is a good network and a good disk.
@@ -263,6 +222,8 @@ impl Profile {
         self.strikes.clear();
         (self.loss, self.duplicate, self.reorder, self.delay) = (0, 0, 0, 0);
         (self.slow_disk, self.metadata_lag, self.ambush) = (0, 0, 0);
+        self.voters_at_once = 0;
+        (self.repeat_alters, self.unregister) = (0, 0);
     }
 
     /// In one line, for reports.
@@ -270,9 +231,13 @@ impl Profile {
         let flush = if self.flush_before_ack { "before-ack" } else { "page-cache" };
         let strikes: Vec<_> = self.strikes.iter().map(|(fault, _)| fault.name()).collect();
         format!(
-            "{} controllers, {} brokers ({} combined), {} topics of {} partitions, {} replicas, \
-             min.insync {}, log.flush {flush}; strikes: {}",
+            "{} controllers ({}), {} brokers ({} combined), {} topics of {} partitions, {} \
+             replicas, min.insync {}, log.flush {flush}; strikes: {}",
             self.controllers,
+            match self.voters_every {
+                Some(_) => format!("{} vote at first", self.controllers - self.spares),
+                None => "all vote".to_owned(),
+            },
             self.brokers,
             self.combined,
             self.topics,

@@ -67,14 +67,14 @@ impl<R: Rules> World<R> {
                 }
             }
             Fault::Wipe => {
-                // One of a quorum at most: its seat is lost for good.
-                let is_first = self.nodes.iter().all(|node| !node.is_wiped());
-                let is_whole = self.nodes.iter().all(|it| it.disk.metadata.damaged.is_none());
-                // Where any directory speaks for an id, a new disk may vote again.
+                // A seat is lost for good, unless an administrator sees to it.
                 let node = &self.nodes[victim];
-                let is_static = node.who.voters.iter().all(|voter| voter.directory.is_zero());
-                let is_safe = !node.who.is_controller || !is_static;
-                if !is_first || !is_whole || !is_safe || node.process.is_none() {
+                let is_first = self.nodes.iter().all(|node| !node.is_wiped());
+                let may_again = node.who.formatted.is_some() && !node.who.is_broker;
+                // Where any directory speaks for an id, a new disk may vote again.
+                let is_safe = !node.who.is_controller || !self.is_static();
+                let is_safe = is_safe && self.is_dispensable(victim);
+                if !(is_first || may_again) || !is_safe || node.process.is_none() {
                     return;
                 }
                 self.wipe(victim);

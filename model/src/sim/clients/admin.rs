@@ -9,6 +9,8 @@ use crate::metadata::{
 };
 use crate::{NodeId, TopicPartition};
 
+use crate::sim::faults::Fault;
+
 use super::{Common, Hands, Open, Served, Wanted};
 
 #[derive(Debug, Default)]
@@ -39,6 +41,12 @@ impl Admin {
         if hands.random.per_mille(120) {
             return self.delete_records(common, hands, &image);
         }
+        if hands.random.per_mille(hands.env.profile.unregister) {
+            let brokers: Vec<NodeId> = image.brokers.keys().copied().collect();
+            let Some(gone) = hands.random.pick(&brokers) else { return };
+            hands.env.counts.count(Fault::Unregister);
+            return self.send(common, hands, broker, Request::UnregisterBroker { broker: gone });
+        }
         if let Some(request) = self.choose(hands, &image) {
             self.send(common, hands, broker, request);
         }
@@ -56,7 +64,8 @@ impl Admin {
         let topic = image.topic(id.topic)?;
         let name = topic.name.to_string();
         Some(match hands.random.below(100) {
-            0..8 if image.topics.len() < 5 => self.create_topic(hands),
+            0..2 => named_alike(self.create_topic(hands), name),
+            2..8 if image.topics.len() < 5 => self.create_topic(hands),
             8..13 if image.topics.len() > 1 => {
                 Request::DeleteTopics { topics: vec![TopicRef::Name(name)] }
             }
@@ -137,6 +146,13 @@ impl Admin {
             hands.judge.administered(&request, response);
         }
     }
+}
+
+/// The request to create a topic, under a name that is taken.
+fn named_alike(request: Request, name: String) -> Request {
+    let Request::CreateTopics { mut topics, validate_only } = request else { return request };
+    topics.iter_mut().for_each(|topic| topic.name.clone_from(&name));
+    Request::CreateTopics { topics, validate_only }
 }
 
 /// Other replicas for a partition: one more, one fewer, or others altogether.

@@ -3,78 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::log::{Extent, Log};
-use crate::metadata::Record;
+use crate::log::Log;
 use crate::raft::{RaftLog, SnapshotId, Voters, VotersRecord};
 use crate::sim::random::Random;
 use crate::{Epoch, EpochEnd, NodeId, Offset};
 
-/// One atomic batch: the controller's records, or the quorum's own LeaderChange (no records, one
-/// offset).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MetaBatch {
-    pub base: i64,
-    pub epoch: i32,
-    /// Unique in the run: what tells two batches apart, whatever they say.
-    pub id: u64,
-    pub records: Vec<Record>,
-}
-
-impl MetaBatch {
-    pub fn end(&self) -> i64 {
-        self.base + self.records.len().max(1) as i64
-    }
-}
-
-/// A snapshot's content; durable from the moment that it is stored.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Snapshot {
-    pub id: SnapshotId,
-    pub records: Vec<Record>,
-}
-
-impl Snapshot {
-    /// Its size in "bytes": what a chunk's extent counts.
-    fn size(&self) -> u64 {
-        self.records.len() as u64 + 1
-    }
-}
-
-/// "Bytes" of a snapshot in one chunk.
-const CHUNK: u64 = 10;
-
-/// Consecutive batches, or a chunk of a snapshot.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Chunk {
-    pub base: i64,
-    pub end: i64,
-    pub last_epoch: i32,
-    pub batches: Vec<Arc<MetaBatch>>,
-    pub snapshot: Option<Arc<Snapshot>>,
-}
-
-impl Chunk {
-    /// What a controller proposes.
-    pub fn proposal(base: Offset, epoch: Epoch, records: Vec<Record>) -> Chunk {
-        let batch = MetaBatch { base: base.0, epoch: epoch.0, id: 0, records };
-        let (base, end, last_epoch) = (batch.base, batch.end(), batch.epoch);
-        Chunk { base, end, last_epoch, batches: vec![Arc::new(batch)], snapshot: None }
-    }
-}
-
-impl Extent for Chunk {
-    fn base(&self) -> Offset {
-        Offset(self.base)
-    }
-
-    fn end(&self) -> Offset {
-        Offset(self.end)
-    }
-
-    fn last_epoch(&self) -> i32 {
-        self.last_epoch
-    }
-}
+use super::batch::{CHUNK, Chunk, MetaBatch, Snapshot};
 
 /// What a crash may bring back: the log before a restart at a snapshot that was not flushed.
 #[derive(Clone, Debug)]
@@ -96,6 +30,8 @@ pub struct MetaLog {
     snapshot: Option<Arc<Snapshot>>,
     /// Where an earlier snapshot is looked for by those who are in the midst of fetching it.
     older: Option<Arc<Snapshot>>,
+    /// The voters that it was formatted with, in a dynamic quorum.
+    formatted: Option<Voters>,
     next_id: u64,
     read_batches: usize,
     /// The lowest offset that changed since the judge last looked.
@@ -115,7 +51,8 @@ pub struct Loss {
 }
 
 impl MetaLog {
-    pub fn new(node: NodeId, read_batches: usize) -> MetaLog {
+    /// `disk` is the number of its disk among all that the node ever had.
+    pub fn new(node: NodeId, disk: u64, read_batches: usize, formatted: Option<Voters>) -> MetaLog {
         MetaLog {
             start: 0,
             batches: VecDeque::new(),
@@ -124,7 +61,8 @@ impl MetaLog {
             before: None,
             snapshot: None,
             older: None,
-            next_id: (node.0 as u64) << 40,
+            formatted,
+            next_id: (node.0 as u64) << 40 | disk << 32,
             read_batches,
             dirty_from: i64::MAX,
             full: false,
@@ -341,22 +279,36 @@ impl RaftLog for MetaLog {
         for batch in batch.batches {
             let (base, id) = (self.end().0, self.new_id());
             let records = batch.records.clone();
-            self.push(Arc::new(MetaBatch { base, epoch: epoch.0, id, records }));
+            self.push(Arc::new(MetaBatch { base, epoch: epoch.0, id, records, voters: None }));
         }
     }
 
     fn append_leader_change(&mut self, epoch: Epoch, _: NodeId) {
         let (base, id) = (self.end().0, self.new_id());
-        self.push(Arc::new(MetaBatch { base, epoch: epoch.0, id, records: Vec::new() }));
+        let records = Vec::new();
+        self.push(Arc::new(MetaBatch { base, epoch: epoch.0, id, records, voters: None }));
     }
 
-    /// The simulated quorums are static ones.
-    fn voters_below(&self, _: Offset) -> Option<VotersRecord> {
-        None
+    fn voters_below(&self, end: Offset) -> Option<VotersRecord> {
+        let below = self.batches.iter().rev().skip_while(|batch| batch.base >= end.0);
+        let record = |batch: &Arc<MetaBatch>| {
+            Some(VotersRecord { offset: Offset(batch.base), voters: batch.voters? })
+        };
+        let formatted = || {
+            let offset = VotersRecord::BOOTSTRAP;
+            self.formatted.map(|voters| VotersRecord { offset, voters })
+        };
+        below
+            .filter_map(record)
+            .next()
+            .or_else(|| self.snapshot.as_ref()?.voters)
+            .or_else(formatted)
     }
 
-    fn append_voters(&mut self, _: Epoch, _: &Voters) {
-        unreachable!("nobody asks for other voters")
+    fn append_voters(&mut self, epoch: Epoch, voters: &Voters) {
+        let (base, id) = (self.end().0, self.new_id());
+        let (records, voters) = (Vec::new(), Some(*voters));
+        self.push(Arc::new(MetaBatch { base, epoch: epoch.0, id, records, voters }));
     }
 
     fn snapshot(&self) -> Option<SnapshotId> {

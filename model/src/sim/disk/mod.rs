@@ -1,17 +1,19 @@
 //! A machine's disk: what a process finds when it starts, and what a crash takes.
 
+pub mod batch;
 pub mod data_log;
 pub mod metadata_log;
 
 use std::collections::BTreeMap;
 
 use crate::log::Log;
-use crate::raft::StoredState;
+use crate::raft::{StoredState, Voters};
 use crate::{BrokerEpoch, DirectoryId, NodeId, TopicPartition};
 
 use super::random::Random;
+pub use batch::{Chunk, MetaBatch, Snapshot};
 pub use data_log::{DataRecord, PartitionLog, Run};
-pub use metadata_log::{Chunk, Loss, MetaBatch, MetaLog, Snapshot};
+pub use metadata_log::{Loss, MetaLog};
 
 /// One partition's files.
 #[derive(Clone, Debug)]
@@ -57,10 +59,17 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub fn new(node: NodeId, directory: DirectoryId, read_batches: usize) -> Disk {
+    /// An empty one, with the voters that a dynamic quorum's log is formatted with.
+    pub fn new(
+        node: NodeId,
+        directory: DirectoryId,
+        read_batches: usize,
+        formatted: Option<Voters>,
+    ) -> Disk {
+        let disk = (directory.0 >> 8) as u64 & 0xff;
         Disk {
             directory,
-            metadata: MetaLog::new(node, read_batches),
+            metadata: MetaLog::new(node, disk, read_batches, formatted),
             stored: StoredState::default(),
             storing: None,
             data: BTreeMap::new(),

@@ -265,7 +265,10 @@ impl Judge {
                 }
             }
         }
-        changed.into_iter().for_each(|id| self.look_at_electable(nodes, id, 0));
+        for id in changed {
+            self.look_at_electable(nodes, id, 0);
+            self.look_at_count_of_isr(nodes, id);
+        }
     }
 
     /// A node stopped uncleanly: what is to be taken for lost of each of its partitions.

@@ -17,6 +17,8 @@ use crate::{BrokerEpoch, NodeId, Offset, Rules, TopicId, TopicPartition};
 use super::Judge;
 
 const FOLD: &str = "an image is the fold of what is committed";
+const ENOUGH: &str = "replicas are dropped only where enough others hold everything";
+const STAY: &str = "who was electable stays so while too few are in sync";
 const THERE: &str = "what an administrator was told is committed";
 
 /// What was ever committed, for those who are told of it late.
@@ -34,8 +36,10 @@ impl Judge {
     /// Replays a committed batch into the reference.
     pub(super) fn fold(&mut self, batch: &MetaBatch) {
         let before = self.reference.clone();
+        let lost = lost(batch);
         for (index, record) in (0..).zip(&batch.records) {
             let unfinished = reassigned(&self.reference, record);
+            let changed = changed(&self.reference, record);
             let replayed = self.reference.replay(Offset(batch.base + index), record);
             if let Err(error) = replayed {
                 self.fail(FOLD, || format!("{record:?}: {error}"));
@@ -46,6 +50,9 @@ impl Judge {
             }
             if let Some((id, before)) = unfinished {
                 self.look_at_reassignment(id, &before);
+            }
+            if let Some((id, before)) = changed {
+                self.look_at_leavers(id, &before, &lost);
             }
         }
         self.reference.end = Offset(batch.end());
@@ -79,6 +86,25 @@ impl Judge {
         if after.isr.len() < effective_min_isr(min_isr, after) {
             let what = format!("{before:?} became {after:?}");
             self.fail("a reassignment completes with min.insync.replicas in the ISR", || what);
+        }
+    }
+
+    /// P6: while too few are in sync, those who leave the ISR with all that they held stay electable.
+    fn look_at_leavers(&mut self, id: TopicPartition, before: &Partition, lost: &[NodeId]) {
+        let found = self.reference.topic(id.topic).zip(self.reference.partition(id));
+        let Some((topic, after)) = found else { return };
+        let default = Policy { min_isr: 1, unclean: false };
+        let min_isr = self.reference.policy(&topic.name, default).min_isr;
+        let what = || format!("{before:?} became {after:?}, min.insync.replicas {min_isr}");
+        let broken = if !invariant::enough_are_left(before, after, min_isr) {
+            Some((ENOUGH, what()))
+        } else if !invariant::electable_stay(before, after, min_isr, lost) {
+            Some((STAY, what()))
+        } else {
+            None
+        };
+        if let Some((property, what)) = broken {
+            self.fail(property, || what);
         }
     }
 
@@ -198,6 +224,22 @@ fn reassigned(image: &Image, record: &Record) -> Option<(TopicPartition, Partiti
     let before = image.partition(change.id)?;
     let is_moving = !before.adding.is_empty() || !before.removing.is_empty();
     is_moving.then_some((change.id, *before))
+}
+
+/// The partition that a record changes, as it was.
+fn changed(image: &Image, record: &Record) -> Option<(TopicPartition, Partition)> {
+    let Record::PartitionChange(change) = record else { return None };
+    Some((change.id, *image.partition(change.id)?))
+}
+
+/// Brokers that a batch registers anew or no longer: what they held may be lost.
+fn lost(batch: &MetaBatch) -> Vec<NodeId> {
+    let of = |record: &Record| match record {
+        Record::RegisterBroker(RegisterBroker { broker, .. })
+        | Record::UnregisterBroker { broker, .. } => Some(*broker),
+        _ => None,
+    };
+    batch.records.iter().filter_map(of).collect()
 }
 
 fn sorted(nodes: &Nodes) -> Vec<NodeId> {

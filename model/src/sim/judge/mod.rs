@@ -6,7 +6,9 @@
 //! is looked at again; now and then, and at the end, everything is.
 
 mod data;
+mod elections;
 mod ledger;
+mod machines;
 mod metadata;
 mod quorum;
 
@@ -14,12 +16,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::metadata::Image;
+use crate::raft::Voters;
 use crate::{BrokerEpoch, Epoch, NodeId, Offset, ReplicaKey, Rules, TopicPartition};
 
 use super::disk::MetaBatch;
 use super::env::{Env, Fact};
 use super::world::Node;
+use elections::Elections;
 use ledger::Ledger;
+use machines::is_dirty;
 use metadata::Ever;
 
 /// A promise that is broken: the property, and what shows it.
@@ -43,6 +48,8 @@ struct Value {
 struct SeenQuorum {
     run: u32,
     high_watermark: i64,
+    led_in: Option<Epoch>,
+    voters_at: Option<Offset>,
 }
 
 /// What a replica was seen at last.
@@ -65,6 +72,10 @@ pub(super) struct Judge {
     committed: BTreeMap<i64, Arc<MetaBatch>>,
     pub committed_end: i64,
     committed_in: Epoch,
+    /// The voters of the log that committed it, and what voters had on disks that were replaced.
+    committed_by: Voters,
+    seats_lost: BTreeMap<ReplicaKey, i64>,
+    elections: Elections,
     /// The fold of what is committed, and of every shorter prefix.
     pub reference: Image,
     images: BTreeMap<i64, Image>,
@@ -103,11 +114,14 @@ impl Judge {
             self.take_in(nodes, at, fact);
         }
         self.look_at_quorum(nodes, at, env);
+        self.look_at_election(nodes, at);
         let mut touched = std::mem::take(&mut env.touched);
         touched.sort_unstable();
         touched.dedup();
         for &id in &touched {
+            let is_dirty = is_dirty(&nodes[at], id);
             self.look_at_replica(nodes, at, id);
+            self.look_at_machine(nodes, at, id, is_dirty);
         }
         touched.clear();
         env.touched = touched;
@@ -121,6 +135,10 @@ impl Judge {
             }
             Fact::Broken(property) => self.fail(property, || format!("node {}", at + 1)),
             Fact::Granted { voter, epoch, candidate } => self.granted(voter, epoch, candidate),
+            Fact::WouldVote { epoch, candidate } => {
+                self.elections.would_vote(nodes[at].who.id, epoch, candidate);
+            }
+            Fact::Stops(epoch) => self.stops(nodes[at].who.id, epoch),
             Fact::Replayed => self.replayed(nodes, at),
             Fact::Decided => self.decided(nodes, at),
             Fact::Altered { id, partition_epoch } => self.altered(id, partition_epoch),

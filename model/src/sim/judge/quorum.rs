@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::invariant::quorum::{self as invariant, Committed, Entry, Replica};
 use crate::log::Log;
+use crate::raft::RaftLog;
 use crate::sim::disk::{Disk, MetaBatch};
 use crate::sim::env::Env;
+use crate::sim::process::index;
 use crate::sim::world::Node;
-use crate::{Epoch, NodeId, ReplicaKey, Rules};
+use crate::{Epoch, NodeId, Offset, ReplicaKey, Rules};
 
 use super::{Judge, SeenQuorum};
 
@@ -18,6 +20,12 @@ const ONE_VOTE: &str = "a vote is given once in an epoch";
 const RISES: &str = "the quorum's high watermark never falls";
 const IMMUTABLE: &str = "what is committed never changes";
 const DURABLE: &str = "what is committed is on a majority's disks";
+const OWN: &str = "a record of an earlier epoch is not committed by counting";
+const FOLLOW: &str = "a node goes by the voters of its log";
+const ONE_SET: &str = "a log has one uncommitted voter set at most";
+const TOO_EARLY: &str = "voters change only after a commit in the leader's epoch";
+const COVERS: &str = "a snapshot covers what a log no longer has";
+const REACHES: &str = "a node takes nothing for committed that its log does not reach";
 const COMPLETE: &str = "a leader has all that was committed";
 
 /// A batch as the invariants see it.
@@ -63,7 +71,7 @@ impl Judge {
         at: usize,
         env: &mut Env,
     ) {
-        self.look_at_log(nodes, at);
+        let is_changed = self.look_at_log(nodes, at);
         let node = &nodes[at];
         let Some(process) = &node.process else { return };
         let quorum = &process.quorum;
@@ -76,15 +84,32 @@ impl Judge {
             if led.is_none() {
                 self.led.insert(epoch, id);
                 self.look_at_leader(node, epoch);
+                self.look_at_votes(node, epoch);
             }
         }
         let high_watermark = quorum.high_watermark().0;
         let seen = self.seen.entry(at).or_default();
-        let before = match seen.run == node.run {
-            true => seen.high_watermark,
-            false => 0,
+        let known = match seen.run == node.run {
+            true => *seen,
+            false => SeenQuorum::default(),
         };
-        *seen = SeenQuorum { run: node.run, high_watermark };
+        let before = known.high_watermark;
+        let led_in = quorum.is_leader().then_some(epoch);
+        let voters_at = quorum.voters_at();
+        *seen = SeenQuorum { run: node.run, high_watermark, led_in, voters_at };
+        if is_changed || known.run != node.run || known.voters_at != voters_at {
+            self.look_at_voters(node);
+            self.look_at_start(node);
+        }
+        let end = node.disk.metadata.end();
+        if !invariant::reaches_what_is_committed(end, Offset(high_watermark)) {
+            self.fail(REACHES, || {
+                format!("node {id}: {high_watermark}, and its log ends at {end}")
+            });
+        }
+        if high_watermark > before && led_in.is_some() && known.led_in == led_in {
+            self.look_at_count(node, epoch, high_watermark);
+        }
         if !invariant::high_watermark_rises(before as usize, high_watermark as usize) {
             self.fail(RISES, || format!("node {id}: from {before} to {high_watermark}"));
         }
@@ -92,15 +117,20 @@ impl Judge {
         if high_watermark > before {
             self.look_at_commit(nodes, at, before, high_watermark);
         }
+        if is_changed {
+            self.look_at_change(&nodes[at]);
+            self.look_at_chances(nodes, at);
+        }
     }
 
     /// What changed in a log: an epoch and an offset name one batch, and all that is before it.
-    fn look_at_log<R: Rules>(&mut self, nodes: &mut [Node<R>], at: usize) {
+    /// Whether anything has.
+    fn look_at_log<R: Rules>(&mut self, nodes: &mut [Node<R>], at: usize) -> bool {
         let epoch = nodes[at].process.as_ref().map(|process| process.quorum.epoch().0);
         let log = &mut nodes[at].disk.metadata;
         let from = std::mem::replace(&mut log.dirty_from, i64::MAX);
         if from == i64::MAX {
-            return;
+            return false;
         }
         let mut before = log.before(from).cloned();
         let batches: Vec<Arc<MetaBatch>> = log.from(from).cloned().collect();
@@ -120,6 +150,58 @@ impl Judge {
                 known.1 = previous;
             }
             before = Some(batch);
+        }
+        true
+    }
+
+    /// Q12: a node goes by the voters of its log, of whom it has one uncommitted set at most.
+    fn look_at_voters<R: Rules>(&mut self, node: &Node<R>) {
+        let Some(process) = &node.process else { return };
+        let (log, id) = (&node.disk.metadata, node.who.id);
+        let recorded = log.voters_below(log.end()).map(|record| record.offset);
+        let in_force = (process.quorum.voters_at(), process.quorum.voters().to_vec());
+        if !invariant::voters_follow_log(&in_force, &(recorded, node.voters().to_vec())) {
+            self.fail(FOLLOW, || format!("node {id}: {in_force:?}, and {recorded:?} is recorded"));
+        }
+        let committed = self.committed_end.max(process.quorum.high_watermark().0);
+        let sets = log.from(committed).map(|batch| batch.voters.is_some());
+        if !invariant::one_uncommitted_voter_set(sets, 0) {
+            self.fail(ONE_SET, || format!("node {id} above {committed}"));
+        }
+    }
+
+    /// Q12: what a leader has just appended, if that is another set of voters.
+    fn look_at_change<R: Rules>(&mut self, node: &Node<R>) {
+        let Some(process) = node.process.as_ref().filter(|it| it.quorum.is_leader()) else {
+            return;
+        };
+        let (log, epoch, id) = (&node.disk.metadata, process.quorum.epoch(), node.who.id);
+        let Some(last) = log.batches().back().filter(|it| it.epoch == epoch.0) else { return };
+        let before = log.voters_below(Offset(last.base)).map(|record| record.voters);
+        let is_change = last.voters.is_some() && before.is_some() && last.voters != before;
+        if is_change && !invariant::changes_after_commit(epoch, self.committed_in) {
+            self.fail(TOO_EARLY, || format!("node {id} in epoch {epoch}: {last:?}"));
+        }
+    }
+
+    /// Q11: what the log has no longer is in a snapshot.
+    fn look_at_start<R: Rules>(&mut self, node: &Node<R>) {
+        let (log, id) = (&node.disk.metadata, node.who.id);
+        let end = log.snapshot_content().map_or(Offset::ZERO, |snapshot| snapshot.id.end);
+        if !invariant::snapshot_covers_start(log.start(), end) {
+            let start = log.start();
+            self.fail(COVERS, || format!("node {id}: from {start}, the snapshot ends at {end}"));
+        }
+    }
+
+    /// Q7: a leader takes for committed what ends with a record of its own epoch.
+    fn look_at_count<R: Rules>(&mut self, node: &Node<R>, epoch: Epoch, high_watermark: i64) {
+        let last = node.disk.metadata.before(high_watermark);
+        if let Some(last) = last.filter(|last| !invariant::commits_its_own(epoch, last.epoch)) {
+            let (id, of) = (node.who.id, last.epoch);
+            self.fail(OWN, || {
+                format!("node {id} counts {high_watermark} in epoch {epoch}, a record of {of}")
+            });
         }
     }
 
@@ -171,6 +253,7 @@ impl Judge {
             if let Some(process) = &nodes[at].process {
                 self.committed_in = self.committed_in.max(process.quorum.epoch());
             }
+            self.committed_by = nodes[at].voters();
             self.look_at_durability(nodes);
             self.follow_partitions(nodes);
         }
@@ -185,15 +268,17 @@ impl Judge {
     /// The last committed batch is on a majority's disks, and with it, since logs match, all.
     fn look_at_durability<R: Rules>(&mut self, nodes: &[Node<R>]) {
         let Some(last) = self.committed.values().next_back() else { return };
-        let Some(voters) = nodes.first().map(|node| &node.who.voters) else { return };
-        let is_voter = |node: &&Node<R>| node.who.is_controller;
-        // A damaged voter has held it, and neither votes nor stands before it does again; one whose
-        // disk was replaced is no voter any more, though what it said before may still count.
-        let has = |node: &&Node<R>| {
-            let is_damaged = node.disk.metadata.damaged.is_some();
-            holds_on_disk(&node.disk, last) || is_damaged || node.is_wiped()
+        // A damaged voter may have held it, and neither votes nor stands before it does again; one
+        // whose disk was replaced is no voter any more, though what it said before still counts.
+        let has = |voter: &&ReplicaKey| {
+            let node = &nodes[index(voter.id)];
+            let once = node.disk.metadata.damaged.filter(|_| node.is_voter(**voter));
+            let once = once.or_else(|| self.seats_lost.get(voter).copied());
+            once.is_some_and(|end| end >= last.end())
+                || node.is_voter(**voter) && holds_on_disk(&node.disk, last)
         };
-        let holders = nodes.iter().filter(is_voter).filter(has).count();
+        let voters = self.committed_by;
+        let holders = voters.iter().filter(has).count();
         if holders * 2 <= voters.len() {
             let end = self.committed_end;
             self.fail(DURABLE, || format!("the batch that ends at {end} is on {holders} disks"));
@@ -233,13 +318,19 @@ impl Judge {
                 self.fail(property, || format!("node {} (full check)", at + 1));
             }
         }
-        let is_whole =
-            nodes.iter().all(|node| node.disk.metadata.damaged.is_none() && !node.is_wiped());
-        let voters = nodes.iter().zip(&views).filter(|(node, _)| node.who.is_controller);
-        let voters: Vec<_> = voters.map(|(_, view)| *view).collect();
+        let by = self.committed_by;
+        let is_whole = by.iter().all(|voter| nodes[index(voter.id)].is_able(*voter));
+        let voters: Vec<_> = by.iter().map(|voter| views[index(voter.id)]).collect();
         if is_whole && !invariant::committed_is_durable(voters.into_iter(), committed) {
             self.fail(DURABLE, || "in the full check".to_owned());
         }
+    }
+
+    /// A node's disk is replaced: what it has said of it still counts.
+    pub fn seat_lost<R: Rules>(&mut self, node: &Node<R>) {
+        let key = ReplicaKey { id: node.who.id, directory: node.disk.directory };
+        let log = &node.disk.metadata;
+        self.seats_lost.insert(key, log.flushed().0.max(log.damaged.unwrap_or(0)));
     }
 
     /// A log with what its snapshot stands for before it.

@@ -8,7 +8,7 @@ use crate::metadata::{
     Response, SecurityProtocol,
 };
 use crate::raft;
-use crate::sim::env::{Input, Timer};
+use crate::sim::env::{Fact, Input, Timer};
 use crate::sim::profile::MILLIS;
 use crate::{BrokerEpoch, DirectoryId, Incarnation, NodeId, Rules};
 
@@ -82,7 +82,10 @@ impl<R: Rules> At<'_, R> {
                 self.later(1, Input::Published(image));
             }
             Effect::Serve => self.drop_strays(),
-            Effect::Exit(epoch) => self.leave(Some(epoch)),
+            Effect::Exit(epoch) => {
+                self.env.facts.push(Fact::Stops(epoch));
+                self.leave(Some(epoch));
+            }
             Effect::Abandon => self.leave(None),
             Effect::Refused(code) => {
                 self.tell(|| format!("is refused: {code}"));

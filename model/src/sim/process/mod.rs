@@ -15,15 +15,18 @@ mod lifecycle;
 mod partitions;
 mod produce;
 mod quorum;
+mod replay;
 mod replication;
 mod router;
 mod timers;
+mod voters;
+mod writes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::metadata::{self, Controller, Image};
-use crate::raft::{self, Quorum};
+use crate::raft::{self, Quorum, VoterChange, Voters};
 use crate::{Epoch, Incarnation, NodeId, Offset, ReplicaKey, Rules};
 
 use super::disk::{Chunk, Disk, Snapshot};
@@ -31,9 +34,9 @@ use super::env::{Env, Fact, Input, Message};
 use lifecycle::Lifecycle;
 use partitions::Partitions;
 pub(super) use partitions::name;
-use quorum::Writes;
 use router::{Replies, Router};
 use timers::Timers;
+use writes::Writes;
 
 /// What a node is, whatever process runs on it.
 #[derive(Clone, Debug)]
@@ -41,7 +44,18 @@ pub(super) struct Identity {
     pub id: NodeId,
     pub is_controller: bool,
     pub is_broker: bool,
+    /// The voters of a static quorum, by the configuration.
     pub voters: Vec<ReplicaKey>,
+    /// Those that this node's first log was formatted with, in a dynamic quorum.
+    pub formatted: Option<Voters>,
+    /// Nodes up to this one are controllers, voters or not.
+    pub last_controller: NodeId,
+}
+
+impl Identity {
+    pub fn knows_as_controller(&self, node: NodeId) -> bool {
+        node <= self.last_controller
+    }
 }
 
 /// One event for one of the two machines of the quorum actor.
@@ -77,6 +91,8 @@ pub(super) struct Process<R: Rules> {
     /// What the controller has decided, in its order: before all other work.
     proposals: VecDeque<Chunk>,
     writes: Writes,
+    /// Changes of the voters that were asked for here and not answered yet.
+    changes: BTreeMap<u64, VoterChange>,
     held: BTreeMap<NodeId, raft::Fetch>,
     /// The links that stand, by their generation.
     up: BTreeMap<NodeId, (u32, Incarnation)>,
@@ -95,6 +111,7 @@ pub(super) struct Process<R: Rules> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Moment {
     Voted,
+    Stood,
     Led,
     Appended,
     TookRecords,
@@ -147,6 +164,7 @@ impl<R: Rules> Process<R> {
             work: VecDeque::new(),
             proposals: VecDeque::new(),
             writes: Writes::default(),
+            changes: BTreeMap::new(),
             held: BTreeMap::new(),
             up: BTreeMap::new(),
             timers: Timers::default(),
@@ -209,6 +227,7 @@ impl<R: Rules> At<'_, R> {
             Input::DataFlushed { id, failed } => self.data_flushed(id, failed),
             Input::Published(image) => self.published(image),
             Input::Client { client, ticket, wanted } => self.client_asks(client, ticket, *wanted),
+            Input::ChangeVoters(change) => self.change_voters(change),
             Input::Stop => self.stop(),
             Input::Exit => self.process.end = Some(End::Orderly),
         }
@@ -224,6 +243,11 @@ impl<R: Rules> At<'_, R> {
         }
         match message {
             Message::Quorum(message) => self.quorum_message(from, message),
+            Message::WhoVotes => {
+                let voters = self.process.quorum.voters().iter().map(|voter| voter.id).collect();
+                self.send(from, Message::Voters(voters));
+            }
+            Message::Voters(voters) => self.told_of_voters(&voters),
             Message::Request { id, request } => {
                 let id = self.process.replies.remote(from, generation, id);
                 self.requested(id, *request);

@@ -282,8 +282,7 @@ impl<R: Rules> At<'_, R> {
     /// over: it may name this broker leader of an epoch from before it lost data.
     pub(super) fn publish_to_shards(&mut self, image: Arc<Image>) {
         let Some(partitions) = &mut self.process.partitions else { return };
-        let registered = image.broker(self.me).map(|broker| broker.epoch);
-        if registered != Some(partitions.registration) {
+        if !image.speaks_to(partitions.rules, self.me, partitions.registration) {
             return;
         }
         let last = std::mem::replace(&mut partitions.last, Arc::clone(&image));

@@ -97,6 +97,7 @@ impl<R: Rules> At<'_, R> {
             Timer::Replica(_, replica::Timer::Lag(_)) => self.env.profile.lag,
             Timer::Replica(_, replica::Timer::AlterRetry) => 100 * MILLIS,
             Timer::Replica(_, replica::Timer::FetchRetry) => 200 * MILLIS,
+            Timer::Find => 400 * MILLIS,
             Timer::Sweep => 100 * MILLIS,
             Timer::FetchAgain => (self.env.profile.lag / 2).clamp(100 * MILLIS, 500 * MILLIS),
             Timer::Watermarks => 5 * MILLIS,
@@ -120,7 +121,7 @@ impl<R: Rules> At<'_, R> {
             raft::Timer::Fetch => fetch,
             raft::Timer::CheckQuorum => fetch + fetch / 2,
             raft::Timer::Announce => fetch / 4,
-            raft::Timer::VoterChange => 10 * SECONDS,
+            raft::Timer::VoterChange => 5 * fetch,
             raft::Timer::Retry => RETRY + self.jitter(RETRY),
         }
     }
@@ -132,6 +133,7 @@ impl<R: Rules> At<'_, R> {
             Timer::Controller(timer) => self.step_controller(metadata::Event::Timeout(timer)),
             Timer::Broker(timer) => self.step_broker(broker::Event::Timeout(timer)),
             Timer::Replica(id, timer) => self.step_replica(id, replica::Event::Timeout(timer)),
+            Timer::Find => self.ask_around(),
             Timer::Sweep => self.sweep(),
             Timer::FetchAgain => self.fetch_again(),
             Timer::Watermarks => self.say_watermarks(),

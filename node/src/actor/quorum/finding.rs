@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context};
 use kraft_model::NodeId;
+use kraft_model::raft::Event;
 use tracing::{debug, info};
 
-use super::QuorumActor;
 use super::raft_effects::TimerKey;
+use super::{QuorumActor, Work};
 use crate::config::NodeConfig;
 use crate::peer::{self, QuorumView};
 use crate::storage::VoterEndpoint;
@@ -156,12 +157,13 @@ impl QuorumActor {
         }
     }
 
-    /// A controller says who votes. It is hearsay, which is good enough to dial.
-    pub(super) fn told_of_voters(&mut self, view: &QuorumView) {
+    /// A controller says who votes. It is hearsay, which is good enough to dial, or to ask who leads
+    /// where a link stands already: two observers that know nobody would ask each other for ever.
+    pub(super) fn told_of_voters(&mut self, view: &QuorumView, context: &mut Context<Self>) {
         for voter in view.voters.iter().filter(|voter| voter.id != self.me.id) {
-            if let Some(endpoint) = dialable(&self.config, &voter.endpoints)
-                && !self.is_up(voter.id)
-            {
+            if self.is_up(voter.id) {
+                self.run(Work::Quorum(Event::Connected(voter.id)), context);
+            } else if let Some(endpoint) = dialable(&self.config, &voter.endpoints) {
                 info!(voter = %voter.id, host = %endpoint.0, port = endpoint.1, "told of a voter");
                 self.links.ensure(voter.id, endpoint);
             }

@@ -346,7 +346,7 @@ impl Handler<Input> for QuorumActor {
             Input::ChangeVoters { asked, change, endpoints } => {
                 self.change_voters(asked, change, endpoints, context);
             }
-            Input::ToldOfVoters(view) => self.told_of_voters(&view),
+            Input::ToldOfVoters(view) => self.told_of_voters(&view, context),
             Input::Resign => self.run(Work::Quorum(raft::Event::Resign), context),
         }
     }
