@@ -48,7 +48,7 @@ impl<T: Hash> Shared<T> {
         if known != UNKNOWN {
             return known;
         }
-        let mut digest = Digest(0);
+        let mut digest = Digest::default();
         self.0.value.hash(&mut digest);
         let taken = digest.finish().max(UNKNOWN + 1);
         self.0.digest.store(taken, Ordering::Relaxed);
@@ -58,7 +58,8 @@ impl<T: Hash> Shared<T> {
 
 /// Sixty-four bits that depend on every word and its place: each is mixed in by a multiplication
 /// whose two halves are folded into one.
-struct Digest(u64);
+#[derive(Default)]
+pub(super) struct Digest(u64);
 
 impl Hasher for Digest {
     fn write(&mut self, bytes: &[u8]) {

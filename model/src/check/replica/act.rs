@@ -1,5 +1,8 @@
 //! What each action does.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::invariant::replica::high_watermark_stands;
 use crate::log::{Extent, Log};
 use crate::replica::small_log::SmallBatch;
@@ -9,7 +12,15 @@ use crate::{LeaderEpoch, Offset};
 use super::config::ReplicaModel;
 use super::list::Action;
 use super::state::{Alteration, BROKERS, Broker, Controller, Exchange, History, State, Stop, node};
+use crate::check::memo::Memo;
 use crate::check::shared::Shared;
+
+/// Steps of replicas on their logs.
+type Steps = Memo<Broker, Event<SmallBatch>, Rc<Effects>>;
+
+thread_local! {
+    static STEPS: RefCell<Steps> = RefCell::new(Memo::new(14));
+}
 
 impl ReplicaModel {
     pub(super) fn initial(&self) -> State {
@@ -112,23 +123,13 @@ impl ReplicaModel {
             return;
         };
         let effects = self.step(state, leader, Event::Fetch(fetch));
-        let answered = effects.into_iter().find_map(|effect| match effect {
+        let answered = effects.iter().find_map(|effect| match effect {
             Effect::Answer { outcome, .. } => Some(outcome),
             _ => None,
         });
         let Some(outcome) = answered else { return };
         let log = &state.brokers[leader].log;
-        let outcome = match outcome {
-            FetchOutcome::Records { records, high_watermark, log_start } => {
-                let records = log.read(records);
-                FetchOutcome::Records { records, high_watermark, log_start }
-            }
-            FetchOutcome::Diverging(end) => FetchOutcome::Diverging(end),
-            FetchOutcome::OutOfRange { log_start, end } => {
-                FetchOutcome::OutOfRange { log_start, end }
-            }
-            FetchOutcome::Refused(error) => FetchOutcome::Refused(error),
-        };
+        let outcome = outcome.map(&mut |from| log.read(*from));
         let known = state.brokers[follower].replica.high_watermark();
         if says_something(&outcome, known) {
             let answer = Fetched { position: fetch.position, outcome };
@@ -199,21 +200,23 @@ impl ReplicaModel {
     }
 
     /// Steps one broker's replica and lets the clients see what comes of it.
-    fn step(&self, state: &mut State, index: usize, event: Event<SmallBatch>) -> Effects {
+    fn step(&self, state: &mut State, index: usize, event: Event<SmallBatch>) -> Rc<Effects> {
         let State { brokers, history, .. } = state;
         let led = leadership(&brokers[index]);
         let before = brokers[index].replica.high_watermark();
-        let effects = brokers[index].change(|Broker { replica, log, .. }| {
-            let mut effects = Effects::new();
-            replica.step(log, event, &mut effects);
-            replica.forget_what_is_idle();
-            effects
+        let effects = STEPS.with_borrow_mut(|steps| {
+            steps.step(&mut brokers[index], event, |Broker { replica, log, .. }, event| {
+                let mut effects = Effects::new();
+                replica.step(log, event, &mut effects);
+                replica.forget_what_is_idle();
+                Rc::new(effects)
+            })
         });
         let broker = &brokers[index];
         let stands = high_watermark_stands(before, broker.replica.high_watermark());
         history.high_watermark_fell |= led.is_some() && led == leadership(broker) && !stands;
         history.read(broker);
-        for effect in &effects {
+        for effect in effects.iter() {
             if let Effect::Reply { request, result: Ok(appended) } = effect
                 && let Some(slot) = history.acknowledged.get_mut(*request as usize)
             {
