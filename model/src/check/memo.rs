@@ -12,6 +12,9 @@ use super::shared::{Digest, Shared};
 /// difference. Each place holds the last of the steps that fall to it.
 pub(super) struct Memo<M, E, A> {
     places: Vec<Option<Taken<M, E, A>>>,
+    /// What came of steps, by digest: whatever comes of two of them is shared, so that comparing it
+    /// is for the most part comparing pointers.
+    known: Vec<Option<Shared<M>>>,
 }
 
 struct Taken<M, E, A> {
@@ -24,7 +27,8 @@ struct Taken<M, E, A> {
 impl<M: Clone + Eq + Hash, E: Clone + Eq + Hash, A: Clone> Memo<M, E, A> {
     /// With room for 2^`bits` steps.
     pub(super) fn new(bits: u32) -> Self {
-        Memo { places: std::iter::repeat_with(|| None).take(1 << bits).collect() }
+        let places = std::iter::repeat_with(|| None).take(1 << bits).collect();
+        Memo { places, known: vec![None; 1 << bits] }
     }
 
     /// Takes a step, or does as if, and returns what the machine said.
@@ -44,12 +48,22 @@ impl<M: Clone + Eq + Hash, E: Clone + Eq + Hash, A: Clone> Memo<M, E, A> {
         }
         let before = machine.clone();
         let said = machine.change(|machine| step(machine, event.clone()));
+        self.share(machine);
         let after = machine.clone();
         self.places[at] = Some(Taken { before, event, after, said: said.clone() });
         said
     }
 
-    fn place(&self, machine: &Shared<M>, event: &E) -> usize {
+    /// Takes the known one if there is one like it.
+    fn share(&mut self, machine: &mut Shared<M>) {
+        let at = self.place(machine, &());
+        match &self.known[at] {
+            Some(known) if known == machine => *machine = known.clone(),
+            _ => self.known[at] = Some(machine.clone()),
+        }
+    }
+
+    fn place(&self, machine: &Shared<M>, event: &impl Hash) -> usize {
         let mut digest = Digest::default();
         machine.hash(&mut digest);
         event.hash(&mut digest);
