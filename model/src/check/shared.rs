@@ -43,6 +43,11 @@ impl<T: Clone> Shared<T> {
 }
 
 impl<T: Hash> Shared<T> {
+    /// A word for a part that may be there: no digest is [`UNKNOWN`].
+    pub fn hash_if_some(part: &Option<Shared<T>>, state: &mut impl Hasher) {
+        state.write_u64(part.as_ref().map_or(UNKNOWN, Shared::digest));
+    }
+
     fn digest(&self) -> u64 {
         let known = self.0.digest.load(Ordering::Relaxed);
         if known != UNKNOWN {
