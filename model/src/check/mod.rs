@@ -16,6 +16,7 @@ mod explore;
 mod explorer;
 mod fingerprints;
 mod gauge;
+mod memo;
 pub mod quorum;
 pub mod quorum_abstract;
 pub mod replica;

@@ -43,12 +43,17 @@ impl<T: Clone> Shared<T> {
 }
 
 impl<T: Hash> Shared<T> {
+    /// A word for a part that may be there: no digest is [`UNKNOWN`].
+    pub fn hash_if_some(part: &Option<Shared<T>>, state: &mut impl Hasher) {
+        state.write_u64(part.as_ref().map_or(UNKNOWN, Shared::digest));
+    }
+
     fn digest(&self) -> u64 {
         let known = self.0.digest.load(Ordering::Relaxed);
         if known != UNKNOWN {
             return known;
         }
-        let mut digest = Digest(0);
+        let mut digest = Digest::default();
         self.0.value.hash(&mut digest);
         let taken = digest.finish().max(UNKNOWN + 1);
         self.0.digest.store(taken, Ordering::Relaxed);
@@ -58,7 +63,8 @@ impl<T: Hash> Shared<T> {
 
 /// Sixty-four bits that depend on every word and its place: each is mixed in by a multiplication
 /// whose two halves are folded into one.
-struct Digest(u64);
+#[derive(Default)]
+pub(super) struct Digest(u64);
 
 impl Hasher for Digest {
     fn write(&mut self, bytes: &[u8]) {

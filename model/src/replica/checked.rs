@@ -111,6 +111,11 @@ impl<R: Rules> Replica<R> {
         producers.entries().for_each(|entry| entry.hash(state));
     }
 
+    /// The metadata that it goes by.
+    pub(crate) fn known(&self) -> &View {
+        &self.view
+    }
+
     /// Whether replaying `view` would make a difference.
     pub(crate) fn would_notice(&self, view: &View) -> bool {
         if self.is_leader() {

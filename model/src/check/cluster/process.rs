@@ -1,7 +1,11 @@
 //! A broker's process: how it registers, stays alive, replays the metadata, and ends.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::broker::{Effect, Effects, Event, Timer};
 use crate::check::Mutated;
+use crate::check::memo::Memo;
 use crate::check::shared::Shared;
 use crate::metadata::{
     BrokerRegistration, Endpoint, METADATA_VERSION, METADATA_VERSION_FEATURE, Request, Response,
@@ -20,6 +24,10 @@ use super::state::{Alteration, Broker, Call, ID, Published, State, Stop, node};
 const CONTROLLER: NodeId = NodeId(100);
 
 pub const CLUSTER: ClusterId = ClusterId(1);
+
+thread_local! {
+    static STEPS: RefCell<Memo<Broker, Event, Rc<Effects>>> = RefCell::new(Memo::new(9));
+}
 
 impl Broker {
     /// A broker that was never started.
@@ -63,13 +71,15 @@ impl ClusterModel {
 
     /// Steps the broker machine and does what it wants done.
     fn live(&self, state: &mut State, index: usize, event: Event) {
-        let fx = state.brokers[index].change(|broker| {
-            let mut fx = Effects::new();
-            broker.lifecycle.step(event, &mut fx);
-            broker.lifecycle.forget_what_is_idle();
-            fx
+        let fx = STEPS.with_borrow_mut(|steps| {
+            steps.step(&mut state.brokers[index], event, |broker, event| {
+                let mut fx = Effects::new();
+                broker.lifecycle.step(event, &mut fx);
+                broker.lifecycle.forget_what_is_idle();
+                Rc::new(fx)
+            })
         });
-        for effect in fx {
+        for effect in fx.iter().cloned() {
             let set = |broker: &mut Broker| match effect {
                 Effect::Register => broker.call = Some(Call::Register),
                 Effect::Heartbeat(heartbeat) => broker.call = Some(Call::Heartbeat(heartbeat)),

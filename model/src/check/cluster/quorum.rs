@@ -1,5 +1,10 @@
 //! The controllers over an abstract quorum: what they append, what is committed, who leads.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::check::Mutated;
+use crate::check::memo::Memo;
 use crate::check::shared::Shared;
 use crate::invariant::metadata::{broken, broken_between};
 use crate::metadata::config::MIN_INSYNC_REPLICAS;
@@ -18,6 +23,15 @@ pub enum To {
     Active,
     /// The one that leads no more and does not know it.
     Deposed,
+}
+
+/// What is published, what a controller has committed since, and what is wrong with that.
+type Publications = Memo<Published, Shared<Controller<Mutated>>, Option<&'static str>>;
+
+thread_local! {
+    static STEPS: RefCell<Memo<Controller<Mutated>, Event, Rc<Effects>>> =
+        RefCell::new(Memo::new(9));
+    static PUBLICATIONS: RefCell<Publications> = RefCell::new(Memo::new(9));
 }
 
 impl ClusterModel {
@@ -60,17 +74,20 @@ impl ClusterModel {
     }
 
     fn step_controller(&self, state: &mut State, index: usize, event: Event) {
-        let fx = state.quorum.controllers[index].change(|controller| {
-            let mut fx = Effects::new();
-            controller.step(event, &mut fx);
-            fx
+        let fx = STEPS.with_borrow_mut(|steps| {
+            steps.step(&mut state.quorum.controllers[index], event, |controller, event| {
+                let mut fx = Effects::new();
+                controller.step(event, &mut fx);
+                Rc::new(fx)
+            })
         });
-        for effect in fx {
+        for effect in fx.iter() {
             match effect {
                 Effect::Append { base, records } => {
-                    state.quorum.pending.push(Shared::new(Batch { base, records }));
+                    let batch = Batch { base: *base, records: records.clone() };
+                    state.quorum.pending.push(Shared::new(batch));
                 }
-                Effect::Reply { id, response } => self.answer(state, id, response),
+                Effect::Reply { id, response } => self.answer(state, *id, response.clone()),
                 Effect::Violation(promise) => state.history.violation = Some(promise),
                 Effect::SetTimer(_)
                 | Effect::CancelTimer(_)
@@ -95,11 +112,18 @@ impl ClusterModel {
             self.step_controller(state, 1 - active, event.clone());
         }
         self.step_controller(state, active, event);
-        let image = state.quorum.controllers[active].committed().clone();
-        let before = state.quorum.newest();
-        let found = broken(&image).or_else(|| broken_between(before, &image));
+        let mut newest = state.quorum.newest().clone();
+        let controller = state.quorum.controllers[active].clone();
+        let found = PUBLICATIONS.with_borrow_mut(|publications| {
+            publications.step(&mut newest, controller, |newest, controller| {
+                let image = controller.committed().clone();
+                let found = broken(&image).or_else(|| broken_between(newest, &image));
+                *newest = Published::new(image);
+                found
+            })
+        });
         state.history.metadata = state.history.metadata.or(found);
-        state.quorum.published.push(Shared::new(Published::new(image)));
+        state.quorum.published.push(newest);
     }
 
     /// Another node leads: the first `kept` batches of those that waited are in its log, the others

@@ -1,6 +1,10 @@
 //! What clients, leaders and followers do, and what leaders ask of the controller.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::LeaderEpoch;
+use crate::check::memo::Memo;
 use crate::check::shared::Shared;
 use crate::invariant::replica::high_watermark_stands;
 use crate::metadata::{RequestId, Response};
@@ -10,6 +14,11 @@ use crate::replica::{Acks, Effect, Effects, Event, Fetch, FetchOutcome, Fetched}
 use super::config::ClusterModel;
 use super::quorum::{OPERATOR, To, alter_id, alter_request};
 use super::state::{Alteration, Broker, Late, State, node};
+
+thread_local! {
+    static STEPS: RefCell<Memo<Broker, Event<SmallBatch>, Rc<Effects>>> =
+        RefCell::new(Memo::new(9));
+}
 
 impl ClusterModel {
     fn batch(&self, value: u8) -> SmallBatch {
@@ -31,22 +40,16 @@ impl ClusterModel {
         let Some((leader, position)) = wanted else { return };
         let fetch = Fetch { follower: node(index), broker_epoch, position };
         let at = leader.0 as usize;
-        let answered = self.step(state, at, Event::Fetch(fetch)).into_iter().find_map(answer);
+        let effects = self.step(state, at, Event::Fetch(fetch));
+        let answered = effects.iter().find_map(answer);
         let (Some(outcome), Some(log), false) = (answered, state.brokers[at].disk, lost) else {
             return;
         };
-        let outcome = match outcome {
-            FetchOutcome::Records { records, high_watermark, log_start } => {
-                let records = log.read(records);
-                FetchOutcome::Records { records, high_watermark, log_start }
-            }
-            FetchOutcome::Diverging(end) => FetchOutcome::Diverging(end),
-            FetchOutcome::OutOfRange { log_start, end } => {
-                FetchOutcome::OutOfRange { log_start, end }
-            }
-            // It says nothing that asking again would not.
-            FetchOutcome::Refused(_) => return,
-        };
+        // It says nothing that asking again would not.
+        if matches!(outcome, FetchOutcome::Refused(_)) {
+            return;
+        }
+        let outcome = outcome.map(&mut |from| log.read(*from));
         self.step(state, index, Event::Fetched { leader, answer: Fetched { position, outcome } });
     }
 
@@ -141,23 +144,25 @@ impl ClusterModel {
         state: &mut State,
         index: usize,
         event: Event<SmallBatch>,
-    ) -> Effects {
+    ) -> Rc<Effects> {
         let State { brokers, history, .. } = state;
         let (led, before) = leadership(&brokers[index]);
-        let effects = brokers[index].change(|Broker { replica, disk, .. }| {
-            let mut effects = Effects::new();
-            if let (Some(replica), Some(log)) = (replica, disk) {
-                replica.step(log, event, &mut effects);
-                replica.forget_what_is_idle();
-            }
-            effects
+        let effects = STEPS.with_borrow_mut(|steps| {
+            steps.step(&mut brokers[index], event, |Broker { replica, disk, .. }, event| {
+                let mut effects = Effects::new();
+                if let (Some(replica), Some(log)) = (replica, disk) {
+                    replica.step(log, event, &mut effects);
+                    replica.forget_what_is_idle();
+                }
+                Rc::new(effects)
+            })
         });
         let broker = &brokers[index];
         let (leads, after) = leadership(broker);
         let stands = high_watermark_stands(before, after);
         history.high_watermark_fell |= led.is_some() && led == leads && !stands;
         history.read(broker);
-        for effect in &effects {
+        for effect in effects.iter() {
             match effect {
                 Effect::Reply { request, result: Ok(appended) } => {
                     if let Some(slot) = history.acknowledged.get_mut(*request as usize) {
@@ -186,7 +191,7 @@ impl ClusterModel {
     }
 }
 
-fn answer(effect: Effect) -> Option<FetchOutcome<crate::Offset>> {
+fn answer(effect: &Effect) -> Option<&FetchOutcome<crate::Offset>> {
     match effect {
         Effect::Answer { outcome, .. } => Some(outcome),
         _ => None,

@@ -56,7 +56,7 @@ const ELECTION: Timer = Timer::Election(Patience::Full);
 /// Four voters and a fifth to come. The first leader has added it, on its own disk and the new
 /// voter's alone; the second leads the next epoch by the voters of before, of whom nobody has
 /// fetched from it yet.
-const FOUR_AND_ONE: Bounds = Bounds {
+pub(super) const FOUR_AND_ONE: Bounds = Bounds {
     name: "quorum-reconfig-4+1",
     epochs: 3,
     timeouts: 1,
@@ -84,7 +84,7 @@ const FOUR_AND_ONE: Bounds = Bounds {
 
 /// Three voters and two to come, both of whom follow. What comes of two sets shall be seen, not
 /// that there are two.
-const THREE_AND_TWO: Bounds = Bounds {
+pub(super) const THREE_AND_TWO: Bounds = Bounds {
     name: "quorum-reconfig-3+2",
     epochs: 2,
     adds: 2,

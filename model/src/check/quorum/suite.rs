@@ -1,6 +1,7 @@
 //! The configurations that must hold: `quorum`, `quorum-prevote`, `quorum-snapshot`,
 //! `quorum-reconfig`, small for every commit and large for a release.
 
+use super::mutations::{FOUR_AND_ONE, THREE_AND_TWO};
 use super::{Bounds, Delivery, QuorumModel, Reductions};
 use crate::check::{Configuration, Mutated, Tier, configuration};
 
@@ -114,6 +115,9 @@ pub(super) const RECONFIG: Bounds = Bounds {
 /// The same with a crash.
 const RECONFIG_FULL: Bounds = Bounds { name: "quorum-reconfig-wide", crashes: 1, ..RECONFIG };
 
+/// Two voters to come, one at a time. Nobody else is elected in it.
+const TWO_TO_COME: Bounds = Bounds { epochs: 1, judges_voter_sets: true, ..THREE_AND_TWO };
+
 /// A disk that is lost: its node returns without it, and does not vote as if it still had it.
 pub(super) const WIPED: Bounds = Bounds { name: "quorum-wiped", wipes: 1, ..CALM };
 
@@ -135,6 +139,8 @@ pub(in crate::check) fn models() -> Vec<Configuration> {
         configuration!(QuorumModel::<3>::new(DEEP_NET), Tier::Deep),
         configuration!(QuorumModel::<3>::new(PREVOTE_FULL), Tier::Full),
         configuration!(QuorumModel::<3>::new(SNAPSHOT_FULL), Tier::Full),
+        configuration!(QuorumModel::<5>::new(FOUR_AND_ONE), Tier::Full),
+        configuration!(QuorumModel::<5>::new(TWO_TO_COME), Tier::Full),
         configuration!(QuorumModel::<4>::new(RECONFIG_FULL), Tier::Full),
     ]
 }

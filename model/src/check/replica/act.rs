@@ -1,5 +1,8 @@
 //! What each action does.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::invariant::replica::high_watermark_stands;
 use crate::log::{Extent, Log};
 use crate::replica::small_log::SmallBatch;
@@ -9,7 +12,20 @@ use crate::{LeaderEpoch, Offset};
 use super::config::ReplicaModel;
 use super::list::Action;
 use super::state::{Alteration, BROKERS, Broker, Controller, Exchange, History, State, Stop, node};
+use crate::check::memo::Memo;
 use crate::check::shared::Shared;
+
+/// What a broker is told.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Told {
+    Event(Event<SmallBatch>),
+    /// The metadata as they are, and whether it acknowledges from the disk.
+    Metadata(Shared<Controller>, bool),
+}
+
+thread_local! {
+    static STEPS: RefCell<Memo<Broker, Told, Rc<Effects>>> = RefCell::new(Memo::new(9));
+}
 
 impl ReplicaModel {
     pub(super) fn initial(&self) -> State {
@@ -33,11 +49,7 @@ impl ReplicaModel {
             Action::Resend { leader } => self.resend(state, usize::from(leader)),
             Action::Replay { broker } => self.replay(state, usize::from(broker)),
             Action::Fetch { follower, leader } => {
-                let (follower, leader) = (usize::from(follower), usize::from(leader));
-                self.ask(state, follower);
-                self.serve(state, follower, leader);
-                self.take(state, follower, leader);
-                state.fetches[follower][leader] = None;
+                self.fetch(state, usize::from(follower), usize::from(leader));
             }
             Action::Serve { follower, leader } => {
                 self.serve(state, usize::from(follower), usize::from(leader));
@@ -103,39 +115,46 @@ impl ReplicaModel {
     }
 
     fn replay(&self, state: &mut State, index: usize) {
-        let view = state.controller.view(self.flush);
-        self.step(state, index, Event::View(Box::new(view)));
+        let metadata = Told::Metadata(state.controller.clone(), self.flush);
+        self.tell(state, index, metadata);
+    }
+
+    /// A fetch and its answer, with nothing in between.
+    fn fetch(&self, state: &mut State, follower: usize, leader: usize) {
+        let Some((_, fetch)) = self.wanted(state, follower) else { return };
+        if let Some(answer) = self.answer(state, &fetch, leader) {
+            self.step(state, follower, Event::Fetched { leader: node(leader), answer });
+        }
     }
 
     fn serve(&self, state: &mut State, follower: usize, leader: usize) {
         let Some(&Exchange::Asked(fetch)) = state.fetches[follower][leader].as_deref() else {
             return;
         };
-        let effects = self.step(state, leader, Event::Fetch(fetch));
-        let answered = effects.into_iter().find_map(|effect| match effect {
-            Effect::Answer { outcome, .. } => Some(outcome),
-            _ => None,
-        });
-        let Some(outcome) = answered else { return };
-        let log = &state.brokers[leader].log;
-        let outcome = match outcome {
-            FetchOutcome::Records { records, high_watermark, log_start } => {
-                let records = log.read(records);
-                FetchOutcome::Records { records, high_watermark, log_start }
-            }
-            FetchOutcome::Diverging(end) => FetchOutcome::Diverging(end),
-            FetchOutcome::OutOfRange { log_start, end } => {
-                FetchOutcome::OutOfRange { log_start, end }
-            }
-            FetchOutcome::Refused(error) => FetchOutcome::Refused(error),
-        };
-        let known = state.brokers[follower].replica.high_watermark();
-        if says_something(&outcome, known) {
-            let answer = Fetched { position: fetch.position, outcome };
+        if let Some(answer) = self.answer(state, &fetch, leader) {
             state.fetches[follower][leader] = Some(Shared::new(Exchange::Answered(answer)));
         } else if !self.is_wanted(state, &fetch, leader as u8) {
             state.fetches[follower][leader] = None;
         }
+    }
+
+    /// What the leader answers, if it says anything.
+    fn answer(
+        &self,
+        state: &mut State,
+        fetch: &Fetch,
+        leader: usize,
+    ) -> Option<Fetched<SmallBatch>> {
+        let effects = self.step(state, leader, Event::Fetch(*fetch));
+        let outcome = effects.iter().find_map(|effect| match effect {
+            Effect::Answer { outcome, .. } => Some(outcome),
+            _ => None,
+        })?;
+        let log = &state.brokers[leader].log;
+        let outcome = outcome.map(&mut |from| log.read(*from));
+        let known = state.brokers[fetch.follower.0 as usize].replica.high_watermark();
+        let position = fetch.position;
+        says_something(&outcome, known).then_some(Fetched { position, outcome })
     }
 
     fn take(&self, state: &mut State, follower: usize, leader: usize) {
@@ -199,21 +218,31 @@ impl ReplicaModel {
     }
 
     /// Steps one broker's replica and lets the clients see what comes of it.
-    fn step(&self, state: &mut State, index: usize, event: Event<SmallBatch>) -> Effects {
+    fn step(&self, state: &mut State, index: usize, event: Event<SmallBatch>) -> Rc<Effects> {
+        self.tell(state, index, Told::Event(event))
+    }
+
+    fn tell(&self, state: &mut State, index: usize, told: Told) -> Rc<Effects> {
         let State { brokers, history, .. } = state;
         let led = leadership(&brokers[index]);
         let before = brokers[index].replica.high_watermark();
-        let effects = brokers[index].change(|Broker { replica, log, .. }| {
-            let mut effects = Effects::new();
-            replica.step(log, event, &mut effects);
-            replica.forget_what_is_idle();
-            effects
+        let effects = STEPS.with_borrow_mut(|steps| {
+            steps.step(&mut brokers[index], told, |Broker { replica, log, .. }, told| {
+                let event = match told {
+                    Told::Event(event) => event,
+                    Told::Metadata(now, flush) => Event::View(Box::new(now.view(flush))),
+                };
+                let mut effects = Effects::new();
+                replica.step(log, event, &mut effects);
+                replica.forget_what_is_idle();
+                Rc::new(effects)
+            })
         });
         let broker = &brokers[index];
         let stands = high_watermark_stands(before, broker.replica.high_watermark());
         history.high_watermark_fell |= led.is_some() && led == leadership(broker) && !stands;
         history.read(broker);
-        for effect in &effects {
+        for effect in effects.iter() {
             if let Effect::Reply { request, result: Ok(appended) } = effect
                 && let Some(slot) = history.acknowledged.get_mut(*request as usize)
             {
@@ -241,12 +270,15 @@ impl ReplicaModel {
 
     /// Sends the follower's fetch, if it has one and none is on its way to that leader.
     fn ask(&self, state: &mut State, index: usize) {
-        let Some((leader, position)) = state.brokers[index].replica.wanted_fetch() else { return };
+        let Some((leader, fetch)) = self.wanted(state, index) else { return };
+        state.fetches[index][leader].get_or_insert_with(|| Shared::new(Exchange::Asked(fetch)));
+    }
+
+    /// Whom a follower asks, and what.
+    fn wanted(&self, state: &State, index: usize) -> Option<(usize, Fetch)> {
+        let (leader, position) = state.brokers[index].replica.wanted_fetch()?;
         let broker_epoch = state.controller.broker_epoch(index);
-        state.fetches[index][leader.0 as usize].get_or_insert_with(|| {
-            let follower = node(index);
-            Shared::new(Exchange::Asked(Fetch { follower, broker_epoch, position }))
-        });
+        Some((leader.0 as usize, Fetch { follower: node(index), broker_epoch, position }))
     }
 
     /// Whether the follower still waits for the answer to this fetch.

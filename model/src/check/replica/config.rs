@@ -51,6 +51,18 @@ pub const RESTARTS: ReplicaModel = ReplicaModel {
     ..CALM
 };
 
+/// The same with acknowledgements that wait for the disk.
+pub const RESTARTS_FLUSHED: ReplicaModel =
+    ReplicaModel { name: "replica-flush-restarts", flush: true, ..RESTARTS };
+
+/// A fencing as well.
+pub const STOPS: ReplicaModel = ReplicaModel {
+    name: "replica-stops",
+    left: Left { fences: 1, ..RESTARTS.left },
+    expects_stale_leader: true,
+    ..RESTARTS
+};
+
 /// A leader that shrinks the ISR on its own account while the controller fences.
 pub const SHRINKS: ReplicaModel = ReplicaModel {
     name: "replica-shrinks",
@@ -118,6 +130,8 @@ pub fn configurations() -> Vec<Configuration> {
         configuration!(SHRINKS, Tier::Quick),
         configuration!(PAGE_CACHE, Tier::Quick),
         configuration!(FLUSHED, Tier::Full),
+        configuration!(RESTARTS_FLUSHED, Tier::Full),
+        configuration!(STOPS, Tier::Deep),
         configuration!(FAULTS, Tier::Deep),
     ]
 }

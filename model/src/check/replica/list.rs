@@ -139,7 +139,7 @@ impl ReplicaModel {
                 all.push(Action::RetryAlter { leader: index });
             }
         }
-        if would_notice(broker, &state.controller, self.flush) {
+        if would_notice(broker, &state.controller) {
             all.push(Action::Replay { broker: index });
         }
         if self.flush && unflushed(broker) > 0 {
@@ -211,9 +211,9 @@ impl ReplicaModel {
 
 /// Whether replaying the metadata would make a difference: to who does not lead, only who leads now
 /// does.
-fn would_notice(broker: &Broker, controller: &Controller, flush: bool) -> bool {
+fn would_notice(broker: &Broker, controller: &Controller) -> bool {
     if broker.replica.is_leader() {
-        broker.replica.would_notice(&controller.view(flush))
+        !controller.is_seen_as(broker.replica.known())
     } else {
         broker.replica.leader_epoch() != controller.partition.leader_epoch
     }

@@ -14,7 +14,7 @@ use crate::{BrokerEpoch, ErrorCode, Guard, NodeId, Offset, Rules, TopicPartition
 
 use crate::check::Mutated;
 
-use crate::check::shared::Shared;
+use crate::check::shared::{Digest, Shared};
 
 pub const BROKERS: usize = 3;
 
@@ -24,7 +24,7 @@ pub const MIN_ISR: i32 = 2;
 /// Records that a history has room for.
 pub const RECORDS: usize = 4;
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct State {
     pub brokers: [Shared<Broker>; BROKERS],
     pub controller: Shared<Controller>,
@@ -34,6 +34,21 @@ pub struct State {
     pub alters: [Option<Shared<Alteration>>; BROKERS],
     pub history: History,
     pub left: Left,
+}
+
+/// In one word, of the digests of its parts.
+impl Hash for State {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let State { brokers, controller, fetches, alters, history, left } = self;
+        let mut all = Digest::default();
+        brokers.iter().for_each(|broker| broker.hash(&mut all));
+        controller.hash(&mut all);
+        fetches.as_flattened().iter().for_each(|fetch| Shared::hash_if_some(fetch, &mut all));
+        alters.iter().for_each(|alter| Shared::hash_if_some(alter, &mut all));
+        history.hash(&mut all);
+        left.hash(&mut all);
+        state.write_u64(all.finish());
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -212,15 +227,24 @@ impl Controller {
 
     /// The metadata as they are now, for a broker that replays them.
     pub fn view(&self, flush_before_ack: bool) -> View {
-        let broker = |index: usize| {
-            (node(index), self.broker_epoch(index), !self.registrations[index].fenced)
-        };
         View {
             partition: self.partition,
             min_isr: MIN_ISR,
-            brokers: (0..BROKERS).map(broker).collect(),
+            brokers: self.brokers().collect(),
             flush_before_ack,
         }
+    }
+
+    /// Whether [`Controller::view`] is this one.
+    pub fn is_seen_as(&self, view: &View) -> bool {
+        view.partition == self.partition && view.brokers.iter().copied().eq(self.brokers())
+    }
+
+    fn brokers(&self) -> impl Iterator<Item = (NodeId, BrokerEpoch, bool)> + '_ {
+        let broker = |index: usize| {
+            (node(index), self.broker_epoch(index), !self.registrations[index].fenced)
+        };
+        (0..BROKERS).map(broker)
     }
 }
 

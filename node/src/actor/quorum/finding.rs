@@ -160,7 +160,8 @@ impl QuorumActor {
     /// A controller says who votes. It is hearsay, which is good enough to dial, or to ask who leads
     /// where a link stands already: two observers that know nobody would ask each other for ever.
     pub(super) fn told_of_voters(&mut self, view: &QuorumView, context: &mut Context<Self>) {
-        for voter in view.voters.iter().filter(|voter| voter.id != self.me.id) {
+        let me = self.me.id;
+        for voter in view.voters.iter().filter(|voter| voter.id != me) {
             if self.is_up(voter.id) {
                 self.run(Work::Quorum(Event::Connected(voter.id)), context);
             } else if let Some(endpoint) = dialable(&self.config, &voter.endpoints) {
