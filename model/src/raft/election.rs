@@ -126,10 +126,21 @@ impl<R: Rules> Quorum<R> {
     fn judge_candidacy<L: RaftLog>(&mut self, io: &mut Io<'_, L>, tally: Tally) {
         if tally.granted.len() >= self.majority() {
             self.lead(io);
-        } else if self.lost(tally) {
+        } else if self.is_hopeless(tally) {
             let patience = self.back_off();
             io.set(Timer::Election(patience));
         }
+    }
+
+    /// Whether too few are left who could still vote for it: the others have refused, or no link to
+    /// them stands. Two of three that stood at the same moment, when the leader died, would else
+    /// wait for an answer of the dead. Only how soon it tries again depends on it.
+    fn is_hopeless(&self, tally: Tally) -> bool {
+        let mut possible = self.connected | tally.granted;
+        (0..self.voters.len())
+            .filter(|&at| tally.refused.contains(at))
+            .for_each(|at| possible.remove(at));
+        possible.len() < self.majority()
     }
 
     /// Whether those who have not refused are too few.

@@ -160,6 +160,26 @@ fn followers_of_a_dead_leader_elect_another_by_rank() {
 }
 
 #[test]
+fn two_that_stand_at_once_do_not_wait_for_the_vote_of_the_dead() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    for id in [2, 3] {
+        cluster.step(id, Event::Disconnected(NodeId(1)));
+        cluster.step(id, Event::PeerGone(NodeId(1)));
+    }
+    cluster.time_out(2, ELECTION);
+    cluster.time_out(3, ELECTION);
+    cluster.carry_among(&[2, 3]);
+    for id in [2, 3] {
+        assert_eq!(cluster.is(id), "Candidate in 2");
+        assert_eq!(cluster.election_timer(id), Some(Patience::Backoff(0)));
+    }
+    cluster.time_out(3, ELECTION);
+    cluster.carry_among(&[2, 3]);
+    assert_eq!(cluster.is(3), "Leader in 3 of 3");
+}
+
+#[test]
 fn one_who_wrongly_takes_the_leader_for_dead_follows_it_again() {
     let mut cluster = Cluster::new(3, 0);
     cluster.elect(1);
