@@ -275,10 +275,9 @@ impl Judge {
     pub fn stopped_uncleanly<R: Rules>(&mut self, node: &Node<R>) {
         let is_strong = !self.flush_before_ack;
         let (me, registration) = (node.who.id, self.registration(node));
-        let next_value = self.values.len() as u64;
         for &id in node.disk.data.keys() {
             let ledger = self.ledgers.entry(id).or_default();
-            ledger.lose(me, Offset::ZERO, registration, is_strong, next_value);
+            ledger.lose(me, Offset::ZERO, registration, is_strong);
         }
     }
 
@@ -286,16 +285,13 @@ impl Judge {
     pub fn damaged<R: Rules>(&mut self, node: &Node<R>, id: TopicPartition) {
         let Some(file) = node.disk.data.get(&id) else { return };
         let (me, registration) = (node.who.id, self.registration(node));
-        let (end, next_value) = (file.log.end(), self.values.len() as u64);
-        self.ledgers.entry(id).or_default().lose(me, end, registration, true, next_value);
+        self.ledgers.entry(id).or_default().lose(me, file.log.end(), registration, true);
     }
 
     /// A node's log of this partition is gone with its disk.
     pub fn wiped<R: Rules>(&mut self, node: &Node<R>, id: TopicPartition) {
         let (me, registration) = (node.who.id, self.registration(node));
-        let next_value = self.values.len() as u64;
-        let ledger = self.ledgers.entry(id).or_default();
-        ledger.lose(me, Offset::ZERO, registration, true, next_value);
+        self.ledgers.entry(id).or_default().lose(me, Offset::ZERO, registration, true);
     }
 
     fn registration<R: Rules>(&self, node: &Node<R>) -> BrokerEpoch {

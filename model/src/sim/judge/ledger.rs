@@ -64,8 +64,8 @@ pub(super) struct Ledger {
     forgiven: BTreeSet<(i64, u64)>,
     /// Something was excused: the logs may differ from now on.
     pub has_lost: bool,
-    /// Values below this one were sent before the last unclean election, or before enough replicas
-    /// were lost: an answer of an earlier leader that is still on its way promises nothing.
+    /// Values below this one were sent before the last unclean election: an answer of an earlier
+    /// leader that is still on its way promises nothing.
     forgiven_below: u64,
 }
 
@@ -116,16 +116,7 @@ impl Ledger {
     }
 
     /// A replica stopped uncleanly, or was found damaged from here on.
-    /// Who acknowledged a value that was sent before, `next_value` being the next one, and is heard of
-    /// only now, promises no more than it did then.
-    pub fn lose(
-        &mut self,
-        node: NodeId,
-        from: Offset,
-        registration: BrokerEpoch,
-        is_strong: bool,
-        next_value: u64,
-    ) {
+    pub fn lose(&mut self, node: NodeId, from: Offset, registration: BrokerEpoch, is_strong: bool) {
         let new = Lossy { from, registration, is_strong, until: u64::MAX };
         let entry = self.lossy.entry(node).or_insert(new);
         entry.from = entry.from.min(from);
@@ -133,9 +124,6 @@ impl Ledger {
         entry.is_strong |= is_strong;
         entry.until = u64::MAX;
         self.excuse();
-        if self.is_past_excuse() {
-            self.forgiven_below = next_value;
-        }
     }
 
     /// The registration changed.
@@ -153,7 +141,7 @@ impl Ledger {
         for (&node, &epoch) in registered {
             let was = before.isr.contains(&node) || before.elr.contains(&node);
             if was && !after.isr.contains(&node) && !after.elr.contains(&node) {
-                self.lose(node, Offset::ZERO, BrokerEpoch(epoch.0 - 1), is_strong, next.value);
+                self.lose(node, Offset::ZERO, BrokerEpoch(epoch.0 - 1), is_strong);
             }
         }
         for &member in after.isr.iter().filter(|member| !before.isr.contains(member)) {
@@ -192,18 +180,13 @@ impl Ledger {
         }
     }
 
-    /// Enough are lost together for a record to be gone.
-    fn is_past_excuse(&self) -> bool {
-        let is_strong = self.lossy.values().any(|it| it.is_strong);
-        is_strong && self.lossy.len() >= self.lowest_min_isr.max(1)
-    }
-
     fn excuse(&mut self) {
         if self.lossy.is_empty() {
             return;
         }
-        self.has_lost |= self.is_past_excuse();
         let lossy = &self.lossy;
+        let is_strong = lossy.values().any(|it| it.is_strong);
+        self.has_lost |= is_strong && lossy.len() >= self.lowest_min_isr.max(1);
         for (offset, promise) in self.promises.iter_mut().enumerate() {
             let Some(promise) = promise.as_mut().filter(|promise| !promise.is_excused) else {
                 continue;
