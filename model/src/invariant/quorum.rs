@@ -41,6 +41,12 @@ pub fn promises_kept(before: (Epoch, Option<NodeId>), after: (Epoch, Option<Node
     after.0 > before.0 || after.0 == before.0 && (before.1.is_none() || before.1 == after.1)
 }
 
+/// A process that has just started neither leads nor stands, whatever the one before it did: what was
+/// said to that one was said to the log that it had (Q2).
+pub fn begins_anew(leads: bool, stands: bool) -> bool {
+    !leads && !stands
+}
+
 /// Where two logs have a record of one epoch at one offset, they are the same up to there.
 pub fn logs_match<E: Entry>(one: &[E], other: &[E]) -> bool {
     let shared = one.len().min(other.len());
@@ -198,6 +204,12 @@ mod tests {
         let stood = (2, Offset(5));
         assert!(kept_its_log(stood, stood) && kept_its_log(stood, (3, Offset(4))));
         assert!(!kept_its_log(stood, (2, Offset(4))));
+    }
+
+    #[test]
+    fn a_process_that_goes_on_where_another_stopped_is_seen() {
+        assert!(begins_anew(false, false));
+        assert!(!begins_anew(true, false) && !begins_anew(false, true));
     }
 
     #[test]

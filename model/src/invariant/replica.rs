@@ -6,7 +6,7 @@
 use crate::metadata::partition::Brokers;
 use crate::metadata::{AlteredPartition, Partition};
 use crate::replica::{DataLog, Producers};
-use crate::{NodeId, Offset};
+use crate::{BrokerEpoch, LeaderEpoch, NodeId, Offset};
 
 /// A replica as a judge sees it.
 pub trait Held {
@@ -68,6 +68,18 @@ pub fn isr_is_counted(partition: &Partition, is_counted: impl Fn(NodeId) -> bool
     partition.isr.iter().all(|&member| is_counted(member))
 }
 
+/// L4, L5: what a leader that has just begun knows of a follower, the follower has fetched in this
+/// epoch. What it fetched in an earlier one may be gone since.
+pub fn fetched_in_this_epoch(fetched: Option<LeaderEpoch>, now: LeaderEpoch) -> bool {
+    fetched == Some(now)
+}
+
+/// P3: who is in the ISR that a leader was granted is registered as the leader saw it, if it did; who
+/// has registered anew may have lost what it had then (KIP-903).
+pub fn joined_as_seen(seen: BrokerEpoch, registered: Option<BrokerEpoch>) -> bool {
+    seen == BrokerEpoch::NONE || registered == Some(seen)
+}
+
 /// L3: a leader waits for the metadata log to tell it what was decided only if that is committed: the
 /// partition has moved on from the epoch under which it asked.
 pub fn decision_is_committed(partition: &Partition, asked: &AlteredPartition) -> bool {
@@ -96,7 +108,7 @@ mod tests {
     use crate::inline::{InlineVec, Nodes};
     use crate::log::Log;
     use crate::replica::small_log::{SmallBatch, SmallLog};
-    use crate::{BrokerEpoch, LeaderEpoch, PartitionEpoch, TopicPartition};
+    use crate::{PartitionEpoch, TopicPartition};
 
     struct Replica {
         high_watermark: i64,
@@ -121,6 +133,17 @@ mod tests {
 
     fn replica(high_watermark: i64, records: &'static [char]) -> Replica {
         Replica { high_watermark, records }
+    }
+
+    #[test]
+    fn what_is_known_from_an_earlier_epoch_or_registration_is_seen() {
+        let now = LeaderEpoch(2);
+        assert!(fetched_in_this_epoch(Some(now), now));
+        assert!(!fetched_in_this_epoch(Some(LeaderEpoch(1)), now));
+        assert!(!fetched_in_this_epoch(None, now));
+        let seen = BrokerEpoch(7);
+        assert!(joined_as_seen(seen, Some(seen)) && joined_as_seen(BrokerEpoch::NONE, None));
+        assert!(!joined_as_seen(seen, Some(BrokerEpoch(9))) && !joined_as_seen(seen, None));
     }
 
     #[test]

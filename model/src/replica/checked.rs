@@ -54,6 +54,11 @@ impl<R: Rules> Replica<R> {
         proposed || self.committed_isr().contains(&node)
     }
 
+    /// The followers whose position this leader takes for known.
+    pub(crate) fn known_followers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.followers.iter().filter(|follower| follower.fetched).map(|follower| follower.node)
+    }
+
     pub(crate) fn is_rolled_back(&self) -> bool {
         matches!(&self.role, Role::Leader(leader) if leader.proposal == Proposal::RolledBack)
     }

@@ -1,7 +1,7 @@
 //! What seeds are drawn for: sizes, times and faults that let one family of things happen often.
 
 use super::faults::Fault;
-use super::profile::{MILLIS, Profile, Victims};
+use super::profile::{MILLIS, Profile, SECONDS, Victims};
 use super::random::Random;
 
 /// What a run is drawn for.
@@ -28,6 +28,8 @@ pub enum Aim {
     Restarts,
     /// Reassignments.
     Moves,
+    /// Leaders that are cut off, come back and truncate, and then lose power.
+    Truncations,
 }
 
 impl Aim {
@@ -42,6 +44,7 @@ impl Aim {
         Aim::Leaders,
         Aim::Restarts,
         Aim::Moves,
+        Aim::Truncations,
     ];
 
     pub fn name(self) -> String {
@@ -111,7 +114,9 @@ impl Profile {
                 self.admin_every = random.between(40, 250) * MILLIS;
                 self.session = random.between(400, 1_000) * MILLIS;
                 self.lag = random.between(100, 500) * MILLIS;
-                self.delay = random.between(0, 80) as u32;
+                (self.delay, self.metadata_lag) =
+                    (random.between(0, 80) as u32, random.between(50, 500) as u32);
+                self.unclean_sweep = false;
                 let favoured = [Fault::Isolate, Fault::Pause, Fault::OneWay, Fault::FalseGone];
                 self.favour(random, &favoured, &[Fault::LinkBreak, Fault::Halves]);
                 let ends = [Fault::Kill, Fault::PowerLoss, Fault::Blackout, Fault::Shutdown];
@@ -128,8 +133,26 @@ impl Profile {
                 self.restart = random.between(30, 400) * MILLIS;
                 (self.delay, self.ambush) = (random.between(20, 200) as u32, 200);
                 self.ambushes.took_records = true;
+                self.unclean_sweep = false;
                 let favoured = [Fault::PowerLoss, Fault::Pause, Fault::OneWay];
                 self.favour(random, &favoured, &[Fault::Isolate, Fault::Kill]);
+            }
+            Aim::Truncations => {
+                self.victims = Victims::Brokers;
+                (self.brokers, self.replication, self.flush_before_ack) = (3, 3, false);
+                (self.topics, self.partitions) = (1, random.between(2, 3) as usize);
+                self.min_insync = random.between(1, 2) as i32;
+                self.producers = random.between(2, 4) as usize;
+                self.strike_every = random.between(600, 2_500) * MILLIS;
+                self.write_every = random.between(5, 30) * MILLIS;
+                self.admin_every = random.between(1, 4) * SECONDS;
+                self.session = random.between(400, 1_000) * MILLIS;
+                self.lag = random.between(100, 500) * MILLIS;
+                self.restart = random.between(30, 600) * MILLIS;
+                self.unclean_sweep = false;
+                self.strikes.clear();
+                let favoured = [Fault::PowerLoss, Fault::Isolate, Fault::OneWay];
+                self.favour(random, &favoured, &[]);
             }
             Aim::Moves => {
                 self.aim(random, Aim::Metadata);
@@ -156,10 +179,12 @@ impl Profile {
     pub fn draw_more(&mut self, random: &mut Random, aim: Aim) {
         let is_aimed =
             matches!(aim, Aim::Partitions | Aim::Metadata | Aim::Restarts | Aim::Leaders);
-        if random.per_mille(if is_aimed { 500 } else { 150 }) {
+        if aim == Aim::Leaders || random.per_mille(if is_aimed { 500 } else { 150 }) {
             self.repeat_alters = random.between(20, 400) as u32;
         }
-        if random.per_mille(if is_aimed { 300 } else { 100 }) {
+        // An unregistered broker counts for one that stopped uncleanly, which from the page cache may
+        // have lost what it acknowledged.
+        if random.per_mille(if is_aimed { 300 } else { 100 }) && !self.flush_before_ack {
             self.unregister = random.between(5, 60) as u32;
         }
     }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use crate::metadata::{self, Image, Request, Response};
+use crate::metadata::{self, AlteredPartition, Image, Request, Response};
 use crate::raft::{self, SnapshotId, VoterChange};
 use crate::replica::{self, Fetch, FetchOutcome, FetchPosition};
 use crate::{BrokerEpoch, Epoch, Incarnation, NodeId, Offset, ReplicaKey, TopicPartition, broker};
@@ -192,11 +192,8 @@ pub(super) enum Fact {
     Replayed,
     /// A controller decided something on its latest metadata.
     Decided,
-    /// A controller granted what a leader asked under this partition epoch.
-    Altered {
-        id: TopicPartition,
-        partition_epoch: i32,
-    },
+    /// A controller granted what a leader asked.
+    Altered(Box<AlteredPartition>),
     /// A write with acks=all was acknowledged.
     Acknowledged {
         id: TopicPartition,

@@ -33,7 +33,6 @@ fn aim_of(guard: Guard) -> Aim {
         | PrevoteUnderLiveLeader
         | SnapshotOffByOne
         | DropPrevote
-        | DropCheckQuorum
         | DropEndQuorum
         | IgnoreDivergence
         | HwFromDivergence
@@ -46,8 +45,10 @@ fn aim_of(guard: Guard) -> Aim {
         | VotersOnCommit
         | VotersSurviveTruncation
         | AddBeforeCaughtUp
-        | RemovedLeaderLeads => Aim::Voters,
+        | RemovedLeaderLeads
+        | DropCheckQuorum => Aim::Voters,
         VoterWithoutDirectory => Aim::Disks,
+        TrustCheckpoint => Aim::Truncations,
         TwoMinIsrs | CancelBelowMinIsr => Aim::Moves,
         UncleanKeepsElr | ElectDeadLastLeader | ElrOutsideReplicas | ReassignBelowMinIsr
         | UnfenceAtOnce | ElectAnyReplica | FencedJoinsIsr | StopWhileLeading
@@ -59,23 +60,25 @@ fn aim_of(guard: Guard) -> Aim {
     }
 }
 
-/// What must become of a guard's removal; `None` where a simulation has nothing to say.
+/// What must become of a guard's removal; `None` would say that a simulation cannot tell, and there is
+/// no such guard now.
 pub fn fate_of(guard: Guard) -> Option<Fate> {
     use Guard::*;
-    let survives = matches!(
-        guard,
-        // They serve how soon a cluster recovers, or whom it keeps waiting.
-        DropCheckQuorum
-            | DropEndQuorum
-            | AddBeforeCaughtUp
-            | RemovedLeaderLeads
-            | UnfenceAtOnce
-            | NewEpochSameProcess
-            | BumpOnShrink
-            // Positions carry their epoch to the comparison of logs as well.
-            | SkipLeaderEpoch
-    );
-    Some(if survives { Fate::Survives } else { Fate::Killed })
+    Some(match guard {
+        // Followers find out by themselves, later.
+        DropEndQuorum => Fate::Survives,
+        // A voter that is far behind delays commits, and its majority is a majority all the same.
+        AddBeforeCaughtUp => Fate::Survives,
+        // It leads by the votes of others, none of which is its own.
+        RemovedLeaderLeads => Fate::Survives,
+        // The broker itself acts on no metadata from before its registration (L6).
+        UnfenceAtOnce => Fate::Survives,
+        // Another registration of a process costs it nothing but a round of asking.
+        NewEpochSameProcess => Fate::Survives,
+        // One more leader epoch than is needed.
+        BumpOnShrink => Fate::Survives,
+        _ => Fate::Killed,
+    })
 }
 
 /// The setup of a hunt's seed; also that of a replay.

@@ -11,6 +11,7 @@ use super::Judge;
 
 const COUNTED: &str = "a leader counts every member of the ISR";
 const DECIDED: &str = "a leader waits only for decisions that are committed";
+const FORGETS: &str = "a new leader knows of followers only what they fetch in its epoch";
 const PRODUCERS: &str = "what is known of producers is what the log says";
 const STOPS: &str = "who is told to stop is fenced, and leads nothing";
 
@@ -52,6 +53,36 @@ impl Judge {
         self.look_at_count_of_isr(nodes, id);
     }
 
+    /// L4, L5: of a replica that has begun to lead in this step.
+    pub(super) fn look_at_beginning<R: Rules>(
+        &mut self,
+        node: &Node<R>,
+        at: usize,
+        id: TopicPartition,
+    ) {
+        let Some(partitions) = node.process.as_ref().and_then(|it| it.partitions.as_ref()) else {
+            return;
+        };
+        let Some(slot) = partitions.slots.get(&id).filter(|it| it.replica.is_leader()) else {
+            return;
+        };
+        let now = slot.replica.leader_epoch();
+        let before = self.replicas.get(&(at, id)).filter(|it| it.run == node.run);
+        if before.and_then(|before| before.led_in) == Some(now.0) {
+            return;
+        }
+        let is_new = |&follower: &NodeId| {
+            invariant::fetched_in_this_epoch(partitions.asked_in(id, follower), now)
+        };
+        let old = slot.replica.known_followers().find(|follower| !is_new(follower));
+        if let Some(follower) = old {
+            let (me, name) = (node.who.id, name(id));
+            self.fail(FORGETS, || {
+                format!("node {me} knows node {follower} in epoch {now} of {name} from before")
+            });
+        }
+    }
+
     /// L2, of the broker that leads by what is committed, if it knows.
     pub(super) fn look_at_count_of_isr<R: Rules>(&mut self, nodes: &[Node<R>], id: TopicPartition) {
         let Some(partition) = self.reference.partition(id).copied() else { return };
@@ -70,8 +101,10 @@ impl Judge {
         }
     }
 
+    /// B2, B4. Who was fenced, and let go, may be taken for alive again by word that it sent before.
     pub(super) fn stops(&mut self, broker: NodeId, epoch: BrokerEpoch) {
-        if !metadata::may_stop(&self.reference, broker, epoch) {
+        let was_fenced = self.ever.was_fenced(broker, epoch);
+        if !was_fenced && !metadata::may_stop(&self.reference, broker, epoch) {
             let registered = format!("{:?}", self.reference.broker(broker));
             self.fail(STOPS, || registered);
         }

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inline::Nodes;
-use crate::invariant::metadata as invariant;
+use crate::invariant::{metadata as invariant, replica as data};
 use crate::metadata::partition::Policy;
 use crate::metadata::{
-    ConfigOp, ConfigRecord, Image, Partition, PartitionRecord, Record, RegisterBroker, Request,
-    ResourceKind, Response, effective_min_isr,
+    AlteredPartition, ConfigOp, ConfigRecord, Image, Partition, PartitionRecord, Record,
+    RegisterBroker, Request, ResourceKind, Response, effective_min_isr,
 };
 use crate::sim::disk::MetaBatch;
 use crate::sim::world::Node;
@@ -19,6 +19,7 @@ use super::Judge;
 const FOLD: &str = "an image is the fold of what is committed";
 const ENOUGH: &str = "replicas are dropped only where enough others hold everything";
 const STAY: &str = "who was electable stays so while too few are in sync";
+const SEEN: &str = "who joins an ISR is registered as its leader saw it";
 const THERE: &str = "what an administrator was told is committed";
 
 /// What was ever committed, for those who are told of it late.
@@ -30,6 +31,8 @@ pub(super) struct Ever {
     names: BTreeMap<String, TopicId>,
     configured: BTreeSet<(String, String)>,
     targets: BTreeSet<(TopicPartition, Vec<NodeId>)>,
+    /// Registrations that were fenced after they had been active.
+    fenced: BTreeSet<(NodeId, BrokerEpoch)>,
 }
 
 impl Judge {
@@ -47,6 +50,10 @@ impl Judge {
             self.ever.note(record);
             if let Record::RegisterBroker(RegisterBroker { broker, epoch: None, .. }) = record {
                 self.registered.insert(*broker, BrokerEpoch(batch.base + index));
+            }
+            // What an unregistered broker holds is void.
+            if let Record::UnregisterBroker { broker, epoch } = record {
+                self.registered.insert(*broker, BrokerEpoch(epoch.0 + 1));
             }
             if let Some((id, before)) = unfinished {
                 self.look_at_reassignment(id, &before);
@@ -135,12 +142,25 @@ impl Judge {
     }
 
     /// A leader was granted an ISR: its record is committed.
-    pub(super) fn altered(&mut self, id: TopicPartition, partition_epoch: i32) {
+    pub(super) fn altered(&mut self, asked: &AlteredPartition) {
+        let (id, partition_epoch) = (asked.id, asked.partition_epoch.0);
         let known = self.reference.partition(id).map(|it| it.partition_epoch.0);
         if known.is_some_and(|known| known <= partition_epoch) {
             self.fail("an answer rests on what is committed", || {
                 format!("granted on partition epoch {partition_epoch} of {id:?}, known {known:?}")
             });
+        }
+        // Nothing has happened to the partition since.
+        let isr = self.reference.partition(id).map(|it| it.isr).unwrap_or_default();
+        let members = asked.isr.iter().zip(asked.isr_epochs.iter());
+        // Who is removed by the reassignment that this has finished may come and go.
+        let members = members.filter(|(member, _)| isr.contains(member));
+        let is_known = |(&member, &seen): (&NodeId, &BrokerEpoch)| {
+            let registered = self.reference.broker(member).map(|broker| broker.epoch);
+            data::joined_as_seen(seen, registered)
+        };
+        if known == Some(partition_epoch + 1) && !members.clone().all(is_known) {
+            self.fail(SEEN, || format!("{asked:?}"));
         }
     }
 
@@ -152,6 +172,10 @@ impl Judge {
 }
 
 impl Ever {
+    pub fn was_fenced(&self, broker: NodeId, epoch: BrokerEpoch) -> bool {
+        self.fenced.contains(&(broker, epoch))
+    }
+
     fn note(&mut self, record: &Record) {
         match record {
             Record::Topic { id, name } => {
@@ -160,6 +184,9 @@ impl Ever {
             }
             Record::RemoveTopic { id } => {
                 self.removed.insert(*id);
+            }
+            Record::BrokerRegistrationChange(change) if change.fenced == Some(true) => {
+                self.fenced.insert((change.broker, change.epoch));
             }
             Record::Partition(PartitionRecord { id, .. }) => {
                 let count = self.partitions.entry(id.topic).or_default();

@@ -120,6 +120,7 @@ impl Judge {
         touched.dedup();
         for &id in &touched {
             let is_dirty = is_dirty(&nodes[at], id);
+            self.look_at_beginning(&nodes[at], at, id);
             self.look_at_replica(nodes, at, id);
             self.look_at_machine(nodes, at, id, is_dirty);
         }
@@ -141,7 +142,7 @@ impl Judge {
             Fact::Stops(epoch) => self.stops(nodes[at].who.id, epoch),
             Fact::Replayed => self.replayed(nodes, at),
             Fact::Decided => self.decided(nodes, at),
-            Fact::Altered { id, partition_epoch } => self.altered(id, partition_epoch),
+            Fact::Altered(asked) => self.altered(&asked),
             Fact::Acknowledged { id, offset, value, min_isr } => {
                 self.acknowledged += 1;
                 self.promise(nodes, id, offset, value, Some(min_isr));

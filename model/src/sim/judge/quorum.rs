@@ -26,6 +26,7 @@ const ONE_SET: &str = "a log has one uncommitted voter set at most";
 const TOO_EARLY: &str = "voters change only after a commit in the leader's epoch";
 const COVERS: &str = "a snapshot covers what a log no longer has";
 const REACHES: &str = "a node takes nothing for committed that its log does not reach";
+const ANEW: &str = "a process that starts neither leads nor stands";
 const COMPLETE: &str = "a leader has all that was committed";
 
 /// A batch as the invariants see it.
@@ -94,6 +95,11 @@ impl Judge {
             false => SeenQuorum::default(),
         };
         let before = known.high_watermark;
+        let stands = quorum.role() == "Candidate";
+        if known.run != node.run && !invariant::begins_anew(quorum.is_leader(), stands) {
+            self.fail(ANEW, || format!("node {id} in epoch {epoch}"));
+        }
+        let seen = self.seen.entry(at).or_default();
         let led_in = quorum.is_leader().then_some(epoch);
         let voters_at = quorum.voters_at();
         *seen = SeenQuorum { run: node.run, high_watermark, led_in, voters_at };

@@ -11,7 +11,7 @@ use crate::replica::{DataLog, Effect, Event, Replica, View, high_watermark_to_be
 use crate::sim::disk::{DataFile, Run};
 use crate::sim::env::{Fact, Input, Timer};
 use crate::sim::profile::Micros;
-use crate::{BrokerEpoch, ErrorCode, NodeId, Offset, Rules, TopicPartition, broker};
+use crate::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, Offset, Rules, TopicPartition, broker};
 
 use super::produce::Produces;
 use super::replication::{Asked, Watch};
@@ -78,6 +78,12 @@ impl<R: Rules> Partitions<R> {
 
     pub fn is_idle(&self) -> bool {
         self.produces.is_empty()
+    }
+
+    /// The leader epoch in which a follower has asked for a partition last, if it has here.
+    pub fn asked_in(&self, id: TopicPartition, follower: NodeId) -> Option<LeaderEpoch> {
+        let watches = self.watches.get(&id)?;
+        watches.iter().find(|watch| watch.is_of(follower)).map(|watch| watch.epoch())
     }
 
     /// A disk has failed in this process, which asks to be fenced from then on.
@@ -197,10 +203,11 @@ impl<R: Rules> At<'_, R> {
             Response::AlterPartition(Ok(answers)) => answers.into_iter().collect(),
             _ => BTreeMap::new(),
         };
-        for AlteredPartition { id, leader_epoch, partition_epoch, .. } in asked {
+        for one in asked {
+            let AlteredPartition { id, leader_epoch, partition_epoch, .. } = one;
             let answer = answers.get(&id).copied();
             if answer == Some(Ok(())) {
-                self.env.facts.push(Fact::Altered { id, partition_epoch: partition_epoch.0 });
+                self.env.facts.push(Fact::Altered(Box::new(one)));
             }
             self.step_replica(id, Event::Altered { leader_epoch, partition_epoch, answer });
         }

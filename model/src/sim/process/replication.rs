@@ -7,7 +7,7 @@ use crate::log::Log;
 use crate::replica::{Event, Fetch, FetchOutcome, FetchPosition, Fetched};
 use crate::sim::disk::Run;
 use crate::sim::env::{Message, Timer};
-use crate::{NodeId, Offset, Rules, TopicPartition};
+use crate::{LeaderEpoch, NodeId, Offset, Rules, TopicPartition};
 
 use super::{At, Moment};
 
@@ -22,6 +22,17 @@ pub(in crate::sim) struct Watch {
     /// The watermarks that the follower was last told, and those that it should be told.
     told: (Offset, Offset),
     due: (Offset, Offset),
+}
+
+impl Watch {
+    pub fn is_of(&self, follower: NodeId) -> bool {
+        self.follower == follower
+    }
+
+    /// The leader epoch in which the follower asks.
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.fetch.position.leader_epoch
+    }
 }
 
 /// What a follower's machine wants from its leader.
