@@ -59,7 +59,7 @@ fn a_guard_that_is_gone_is_missed() {
         Guard::ElectAnyReplica,
     ];
     for guard in guards {
-        let hunt = hunt(guard, 0, STEPS, |seeds| seeds < 100);
+        let hunt = hunt(guard, 0, STEPS, |seeds| seeds < 500);
         assert!(hunt.found.is_some(), "{} survives {} seeds", guard.name(), hunt.seeds);
     }
 }
@@ -68,7 +68,7 @@ fn a_guard_that_is_gone_is_missed() {
 fn a_failing_seed_shrinks_to_a_shorter_run_that_fails_alike() {
     let guard = Guard::HwUnderMinIsr;
     let rules = Mutated(Some(guard));
-    let found = hunt(guard, 0, STEPS, |seeds| seeds < 100).found.expect("the guard is missed");
+    let found = hunt(guard, 0, STEPS, |seeds| seeds < 500).found.expect("the guard is missed");
     let setup = seed_of(guard, found.seed, STEPS);
     let shrunk = shrink(&setup, rules, 60).expect("it fails");
     let property =
