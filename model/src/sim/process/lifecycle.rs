@@ -114,6 +114,9 @@ impl<R: Rules> At<'_, R> {
     pub(super) fn published(&mut self, image: Arc<Image>) {
         let Some(partitions) = &mut self.process.partitions else { return };
         let epoch = partitions.registration;
+        // A second look at an image does not undo a newer one that came in between.
+        let is_old = image.end < partitions.image.end;
+        let image = if is_old { Arc::clone(&partitions.image) } else { image };
         let me = image.brokers.get(&self.me);
         let fenced = me.filter(|broker| broker.epoch == epoch).map(|broker| broker.fenced);
         let end = image.end;
