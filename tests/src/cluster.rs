@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::binary::{binary, random_uuid};
 use crate::node::Node;
@@ -87,12 +88,19 @@ pub struct Cluster {
     nodes: BTreeMap<i32, Node>,
 }
 
-/// Ports that were free a moment ago. They stay bound until all are found, so that no two are one.
+/// Ports that were free a moment ago: below those that the kernel gives to outgoing connections, which
+/// could take one before its node does, and none twice in a process.
 pub fn free_ports(count: usize) -> Vec<u16> {
-    let sockets: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
-        .collect();
-    sockets.iter().map(|socket| socket.local_addr().expect("a bound socket").port()).collect()
+    const FIRST: u32 = 10_240;
+    const COUNT: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(7_919);
+    let next = || FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let ports = std::iter::repeat_with(|| next() as u16).take(COUNT as usize);
+    let found: Vec<u16> = ports.filter(is_free).take(count).collect();
+    assert_eq!(found.len(), count, "enough free ports");
+    found
 }
 
 impl Cluster {
