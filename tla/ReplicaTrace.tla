@@ -11,7 +11,10 @@
 (* here a broker may see what was committed, and be granted what was.         *)
 (* Records have no values: an offset and its epoch name one.                  *)
 (*                                                                            *)
-(* Unfinished is meant to be violated: then the last line was reached.        *)
+(* There is one state for each line that fits, and one before the first: how  *)
+(* many there are says how far the trace is a behaviour. (An invariant that   *)
+(* the end violates would say it too, and TLC would write out whole logs for  *)
+(* every line on the way: gigabytes.)                                         *)
 EXTENDS Replication, ReplicaTraceLog
 
 VARIABLES
@@ -203,7 +206,4 @@ ShownIsShownByAll ==
     \A b \in Brokers :
         LET upTo == Smaller(Visible(b), Len(shown))
         IN upTo <= End(broker[b]) /\ SubSeq(broker[b].log, 1, upTo) = SubSeq(shown, 1, upTo)
-
-(* Inverted: violated means that the trace was accepted to its end.           *)
-Unfinished == line <= Len(TraceLines)
 =============================================================================

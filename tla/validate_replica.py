@@ -6,8 +6,8 @@
 
 The traces become a module of lines (model/examples/replica_trace.rs); ReplicaTrace.tla takes one after the other
 and makes of each replica's state and each event what Replication.tla, the specification, makes of it. A line fits
-if that is what the replica became and said. TLC is asked whether the end is never reached; that this is violated
-means that all lines fit. Prints how many, which actions of the specification occurred, and which did not.
+if that is what the replica became and said. There is one state for each line that fits, so that TLC's count says how
+far the trace is a behaviour of the specification. Prints how many, which actions of the specification occurred, and which did not.
 """
 
 import argparse
@@ -141,7 +141,10 @@ def main():
     found = tlc.run("ReplicaTrace.tla", tlc.TLA / "ReplicaTrace.cfg", directory=WORK)
     if found.error:
         sys.exit(found.error)
-    if found.violated == "Unfinished":
+    if found.violated:
+        sys.exit(f"{asked.directory}: {found.violated} is violated after line {found.trace - 1}:\n"
+                 f"  {lines[max(found.trace - 2, 0)]}")
+    if found.distinct == len(lines) + 1:
         print(f"{asked.directory}: all {len(lines)} lines fit Replication.tla, {found.cpu:.0f} s of CPU")
         coverage = Coverage()
         for line in lines:
@@ -150,11 +153,8 @@ def main():
         print("  " + ", ".join(seen))
         print("  not in these traces: " + (", ".join(n for n in Coverage.NAMES if not coverage.seen[n]) or "nothing"))
         sys.exit(1 if asked.alter else 0)
-    if found.violated:
-        sys.exit(f"{asked.directory}: {found.violated} is violated after line {found.trace - 1}:\n"
-                 f"  {lines[max(found.trace - 2, 0)]}")
-    print(f"{asked.directory}: line {found.depth} of {len(lines)} does not fit:\n  {lines_of(module)[found.depth - 1]}")
-    sys.exit(0 if asked.alter == found.depth else 1)
+    print(f"{asked.directory}: line {found.distinct} of {len(lines)} does not fit:\n  {lines_of(module)[found.distinct - 1]}")
+    sys.exit(0 if asked.alter == found.distinct else 1)
 
 
 if __name__ == "__main__":
