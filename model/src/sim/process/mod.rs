@@ -25,8 +25,10 @@ mod writes;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::log::Log;
 use crate::metadata::{self, Controller, Image};
 use crate::raft::{self, Quorum, VoterChange, Voters};
+use crate::replica::high_watermark_to_begin_with;
 use crate::{Epoch, Incarnation, NodeId, Offset, ReplicaKey, Rules};
 
 use super::disk::{Chunk, Disk, Snapshot};
@@ -146,6 +148,12 @@ impl<R: Rules> Process<R> {
             .is_controller
             .then(|| Controller::with_rules(who.id, cluster, start.defaults, start.rules));
         let previous = disk.clean_stop.take().filter(|_| who.is_broker).or(disk.session);
+        for file in disk.data.values_mut() {
+            let (checkpoint, log_start) = (Offset(file.high_watermark), file.log.start());
+            let is_intact = previous.is_some();
+            let begin = high_watermark_to_begin_with(start.rules, checkpoint, log_start, is_intact);
+            file.high_watermark = begin.0;
+        }
         let lifecycle = who.is_broker.then(|| {
             Lifecycle::new(who.id, start.incarnation, disk.directory, previous, start.is_damaged)
         });
@@ -171,7 +179,7 @@ impl<R: Rules> Process<R> {
             replies: Replies::default(),
             router: Router::default(),
             lifecycle,
-            partitions: who.is_broker.then(|| Partitions::new(start.rules, previous.is_some())),
+            partitions: who.is_broker.then(|| Partitions::new(start.rules)),
             end: None,
             moment: None,
             clock: start.clock,

@@ -7,7 +7,7 @@ use crate::log::Log;
 use crate::metadata::{
     AlterPartition, AlteredPartition, Image, Partition, Request, Response, effective_min_isr,
 };
-use crate::replica::{DataLog, Effect, Event, Replica, View, high_watermark_to_begin_with};
+use crate::replica::{DataLog, Effect, Event, Replica, View};
 use crate::sim::disk::{DataFile, Run};
 use crate::sim::env::{Fact, Input, Timer};
 use crate::sim::profile::Micros;
@@ -29,8 +29,6 @@ pub(in crate::sim) struct Slot<R: Rules> {
 
 pub(in crate::sim) struct Partitions<R: Rules> {
     rules: R,
-    /// The last process here left its logs whole.
-    is_intact: bool,
     /// The broker epoch in force.
     pub registration: BrokerEpoch,
     /// The newest image that came here, used or not.
@@ -54,10 +52,9 @@ pub(in crate::sim) struct Partitions<R: Rules> {
 }
 
 impl<R: Rules> Partitions<R> {
-    pub fn new(rules: R, is_intact: bool) -> Partitions<R> {
+    pub fn new(rules: R) -> Partitions<R> {
         Partitions {
             rules,
-            is_intact,
             registration: BrokerEpoch::NONE,
             image: Arc::default(),
             last: Arc::default(),
@@ -307,11 +304,10 @@ impl<R: Rules> At<'_, R> {
     fn place(&mut self, id: TopicPartition, view: View) {
         let Some(partitions) = &mut self.process.partitions else { return };
         let file = self.disk.data.entry(id).or_insert_with(DataFile::new);
-        let (rules, me, is_intact) = (partitions.rules, self.me, partitions.is_intact);
+        let (rules, me) = (partitions.rules, self.me);
         let slot = partitions.slots.entry(id).or_insert_with(|| {
             let producers = file.log.producers_at(file.log.end());
-            let (checkpoint, start) = (Offset(file.high_watermark), file.log.start());
-            let high_watermark = high_watermark_to_begin_with(rules, checkpoint, start, is_intact);
+            let high_watermark = Offset(file.high_watermark);
             let replica = Replica::new(rules, id, me, high_watermark, producers);
             Slot { replica, partition: Partition::default(), min_isr: 1, is_offline: false }
         });

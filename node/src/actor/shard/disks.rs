@@ -1,6 +1,5 @@
 //! The log directories of a broker: which partitions are in them, and their checkpoints.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +7,9 @@ use std::{fs, io, thread};
 
 use kraft_model::log::Log;
 use kraft_model::replica::{DataLog, Producers, high_watermark_to_begin_with};
-use kraft_model::{Offset, Shipped, TopicId, TopicPartition};
+use kraft_model::{Offset, Shipped, TopicPartition};
 
+use super::homes::{Home, doomed_name, io_error, partitions_in, remove, topic_id};
 use crate::storage::{
     Checkpoint, LogConfig, OpenFiles, OpenState, PartitionLog, PartitionOffsets, Recovery,
     StorageError,
@@ -97,9 +97,6 @@ pub(super) struct Mark {
     pub log_start: Offset,
 }
 
-const METADATA: &str = "partition.metadata";
-const DELETED: &str = "-delete";
-
 impl Disks {
     pub fn new(directories: Vec<LogDirectory>, open_files: usize) -> Result<Disks, OpenError> {
         let open = |LogDirectory { path, was_clean, is_intact }| {
@@ -162,6 +159,8 @@ impl Disks {
             all.has_damage |= part.has_damage;
             all.logs.extend(part.logs);
         }
+        let mut doubted = self.directories.iter().filter(|directory| !directory.is_intact);
+        doubted.try_for_each(Directory::forget_high_watermarks)?;
         Ok(all)
     }
 
@@ -273,11 +272,7 @@ impl Disks {
                 is_changed = true;
             }
             if is_changed {
-                offsets.write(&directory.path).map_err(|source| OpenError::Log {
-                    directory: directory.path.to_path_buf(),
-                    path: directory.path.to_path_buf(),
-                    source: source.into(),
-                })?;
+                directory.write(&offsets)?;
             }
         }
         Ok(())
@@ -287,6 +282,22 @@ impl Disks {
 impl Directory {
     fn lock(&self) -> std::sync::MutexGuard<'_, Offsets> {
         self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, offsets: &Offsets) -> Result<(), OpenError> {
+        offsets.write(&self.path).map_err(|source| OpenError::Log {
+            directory: self.path.to_path_buf(),
+            path: self.path.to_path_buf(),
+            source: source.into(),
+        })
+    }
+
+    /// Checkpoints that nobody believes any more are gone before this process registers: the next one
+    /// may be intact, and would believe what it finds.
+    fn forget_high_watermarks(&self) -> Result<(), OpenError> {
+        let mut offsets = self.lock();
+        offsets.high_watermarks.clear();
+        self.write(&offsets)
     }
 
     fn state_of(&self, home: &Home) -> OpenState {
@@ -324,43 +335,6 @@ impl Offsets {
     }
 }
 
-/// A partition's directory.
-struct Home {
-    path: PathBuf,
-    topic: Arc<str>,
-    id: TopicPartition,
-}
-
-/// The partitions in a log directory; what was being deleted is deleted.
-fn partitions_in(directory: &Path) -> Result<Vec<Home>, OpenError> {
-    let mut homes = BTreeMap::new();
-    let failed = |source| io_error("list", directory, directory, source);
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if !path.is_dir() {
-            continue;
-        }
-        if name.ends_with(DELETED) {
-            remove(&path);
-        } else if let Some((topic, partition)) = topic_partition(name) {
-            let topic: Arc<str> = topic.into();
-            let Some(id) = topic_id(directory, &path)? else { continue };
-            let id = TopicPartition { topic: id, partition };
-            homes.insert(id, Home { path, topic, id });
-        }
-    }
-    Ok(homes.into_values().collect())
-}
-
-/// `topic-3` is partition 3 of `topic`; the metadata log's directory is nobody's partition.
-fn topic_partition(name: &str) -> Option<(&str, i32)> {
-    let (topic, partition) = name.rsplit_once('-')?;
-    let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number && !topic.is_empty() && topic != "__cluster_metadata")
-        .then_some((topic, partition.parse().ok()?))
-}
-
 /// Tells the operator what recovery has found and done; a log that was whole is no news.
 fn report(path: &Path, recovery: &Recovery) {
     let log = path.display();
@@ -377,39 +351,40 @@ fn report(path: &Path, recovery: &Recovery) {
     }
 }
 
-/// The topic id in `partition.metadata`. A directory without that file, or with an empty one, is one
-/// whose creation was cut short: the file is on disk before any record is, so that nothing in there
-/// was flushed. It is made anew when it is wanted.
-fn topic_id(directory: &Path, path: &Path) -> Result<Option<TopicId>, OpenError> {
-    let path = path.join(METADATA);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) if text.is_empty() => return Ok(None),
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(io_error("read", directory, &path, source)),
-    };
-    let value = text.lines().find_map(|line| line.strip_prefix("topic_id:"));
-    match value.and_then(|value| value.trim().parse().ok()) {
-        Some(id) => Ok(Some(id)),
-        None => Err(OpenError::Metadata { directory: directory.to_owned(), path }),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kraft_model::TopicId;
+
+    #[test]
+    fn a_high_watermark_from_before_a_power_failure_is_never_believed_again() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let id = TopicPartition { topic: TopicId::drawn(1, 0), partition: 0 };
+        let topic: Arc<str> = "t".into();
+        let disks = |is_intact| {
+            let path = home.path().to_owned();
+            let directory = LogDirectory { path, was_clean: false, is_intact };
+            Disks::new(vec![directory], 8).expect("the directory is usable")
+        };
+        let found = |is_intact| {
+            let opened = disks(is_intact).open_all(LogConfig::default(), 1).expect("it opens");
+            opened.logs.iter().map(|(_, log)| log.high_watermark).collect::<Vec<_>>()
+        };
+        let first = disks(true);
+        let log = first.create(&topic, id, LogConfig::default()).expect("it is created");
+        let (directory, six) = (log.directory, Offset(6));
+        let mark = Mark {
+            directory,
+            topic,
+            partition: 0,
+            high_watermark: six,
+            recovery_point: Offset(0),
+            log_start: Offset(0),
+        };
+        first.checkpoint(vec![mark]).expect("it is written");
+        assert_eq!(found(true), [six]);
+        assert_eq!(found(false), [Offset(0)]);
+        // Killed before it wrote a checkpoint of its own.
+        assert_eq!(found(true), [Offset(0)]);
     }
-}
-
-fn doomed_name(id: TopicPartition) -> String {
-    format!("{}-{}{DELETED}", id.topic, id.partition)
-}
-
-fn remove(path: &Path) {
-    if let Err(error) = fs::remove_dir_all(path) {
-        tracing::warn!(path = %path.display(), %error, "cannot delete a directory");
-    }
-}
-
-fn io_error(
-    operation: &'static str,
-    directory: &Path,
-    path: &Path,
-    source: io::Error,
-) -> OpenError {
-    OpenError::Io { operation, directory: directory.to_owned(), path: path.to_owned(), source }
 }

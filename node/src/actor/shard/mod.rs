@@ -20,6 +20,7 @@ mod consume;
 mod disks;
 mod flush;
 mod handle;
+mod homes;
 mod maintain;
 mod metrics;
 mod outside;
