@@ -16,15 +16,21 @@ use kraft_model::replay::{
 };
 use kraft_model::{NodeId, Offset, Shipped};
 
-/// Entries in one definition: TLC's parser is slow on long ones.
-const CHUNK: usize = 100;
+#[path = "shared/lines.rs"]
+mod lines;
+#[path = "shared/read.rs"]
+mod read;
+
+use lines::write_lines;
+use read::recordings;
 
 fn main() -> ExitCode {
     let Some(directory) = std::env::args().nth(1) else {
         eprintln!("usage: quorum_trace DIRECTORY > QuorumTraceLog.tla");
         return ExitCode::from(2);
     };
-    match read(&directory).and_then(Story::of) {
+    let recorded = recordings(&directory, |name| name.contains("_quorum_"));
+    match recorded.and_then(Story::of) {
         Ok(story) => {
             print!("{}", story.module());
             ExitCode::SUCCESS
@@ -34,19 +40,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn read(directory: &str) -> Result<Vec<Recorded>, String> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(|error| error.to_string())? {
-        let path = entry.map_err(|error| error.to_string())?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.contains("_quorum_") && name.ends_with(".trace") {
-            let bytes = std::fs::read(&path).map_err(|error| format!("{name}: {error}"))?;
-            files.push((name, bytes));
-        }
-    }
-    Recorded::gather(files).map_err(|(name, error)| format!("{name}: {error}"))
 }
 
 /// Everybody who took part, and a line for each entry of a voter.
@@ -97,14 +90,7 @@ impl Story {
         let _ = writeln!(text, "TraceNodes == {{{all}}}");
         let _ = writeln!(text, "TraceVoters == {{{}}}", listed(voters.iter().collect()));
         text.push_str("NoMessage == [kind |-> \"\"]\n");
-        let mut parts = Vec::new();
-        for (at, chunk) in self.lines.chunks(CHUNK).enumerate() {
-            let _ = writeln!(text, "Part{at} == <<\n  {}\n>>", chunk.join(",\n  "));
-            parts.push(format!("Part{at}"));
-        }
-        let _ = writeln!(text, "TraceLines == {}", parts.join(" \\o "));
-        text.push_str(&"=".repeat(77));
-        text.push('\n');
+        write_lines(&mut text, &self.lines);
         text
     }
 }

@@ -26,8 +26,16 @@ use kraft_model::replica::{
 };
 use kraft_model::{NodeId, Offset, Shipped, TopicPartition};
 
-/// Lines in one definition: TLC's parser is slow on long ones.
-const CHUNK: usize = 100;
+#[path = "shared/lines.rs"]
+mod lines;
+#[path = "shared/partition.rs"]
+mod partition;
+#[path = "shared/read.rs"]
+mod read;
+
+use lines::write_lines;
+use partition::partition_value;
+use read::recordings;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -35,7 +43,8 @@ fn main() -> ExitCode {
         eprintln!("usage: replica_trace DIRECTORY [TOPIC-PARTITION] > ReplicaTraceLog.tla");
         return ExitCode::from(2);
     };
-    match read(&directory).and_then(|recorded| Story::of(recorded, arguments.next().as_deref())) {
+    let recorded = recordings(&directory, |_| true);
+    match recorded.and_then(|it| Story::of(it, arguments.next().as_deref())) {
         Ok(module) => {
             print!("{module}");
             ExitCode::SUCCESS
@@ -45,19 +54,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn read(directory: &str) -> Result<Vec<Recorded>, String> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(|error| error.to_string())? {
-        let path = entry.map_err(|error| error.to_string())?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".trace") {
-            let bytes = std::fs::read(&path).map_err(|error| format!("{name}: {error}"))?;
-            files.push((name, bytes));
-        }
-    }
-    Recorded::gather(files).map_err(|(name, error)| format!("{name}: {error}"))
 }
 
 /// A step of one replica.
@@ -165,26 +161,8 @@ impl Story {
             Value::record([("epoch", epoch.into()), ("fenced", (!active).into())])
         });
         Value::record([
-            ("partition", self.partition_value(partition)),
+            ("partition", partition_value(partition, self.min_isr, |it| self.id(it))),
             ("registration", Value::sequence(registrations)),
-        ])
-    }
-
-    fn partition_value(&self, partition: &Partition) -> Value {
-        let ids = |nodes: &[NodeId]| self.ids(nodes);
-        let replicas = partition.replicas.iter().map(|&it| Value::Int(self.id(it)));
-        Value::record([
-            ("replicas", Value::sequence(replicas)),
-            ("isr", ids(&partition.isr)),
-            ("elr", ids(&partition.elr)),
-            ("lastKnown", ids(&partition.last_known_elr)),
-            ("adding", ids(&partition.adding)),
-            ("removing", ids(&partition.removing)),
-            ("leader", Value::Int(partition.leader.map_or(0, |it| self.id(it)))),
-            ("recovering", partition.recovering.into()),
-            ("leaderEpoch", i64::from(partition.leader_epoch.0).into()),
-            ("partitionEpoch", i64::from(partition.partition_epoch.0).into()),
-            ("minIsr", i64::from(self.min_isr).into()),
         ])
     }
 
@@ -276,14 +254,7 @@ impl Story {
         let _ = writeln!(text, "TraceFlushBeforeAck == {}", Value::Bool(self.flush_before_ack));
         let images: Vec<String> = self.images.iter().map(Value::to_string).collect();
         let _ = writeln!(text, "TraceImages == <<\n  {}\n>>", images.join(",\n  "));
-        let mut parts = Vec::new();
-        for (at, chunk) in lines.chunks(CHUNK).enumerate() {
-            let _ = writeln!(text, "Part{at} == <<\n  {}\n>>", chunk.join(",\n  "));
-            parts.push(format!("Part{at}"));
-        }
-        let _ = writeln!(text, "TraceLines == {}", parts.join(" \\o "));
-        text.push_str(&"=".repeat(75));
-        text.push('\n');
+        write_lines(&mut text, &lines);
         Ok(text)
     }
 

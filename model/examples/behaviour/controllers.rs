@@ -11,10 +11,12 @@ use kraft_model::check::Value;
 use kraft_model::metadata::partition::{Brokers, Policy};
 use kraft_model::metadata::{
     AlterPartition, BrokerHeartbeat, BrokerRegistration, Effect, ElectionType, Event, Image,
-    Partition, Record, Request, Timer,
+    Record, Request, Timer,
 };
 use kraft_model::replay::{Input, Machine, Output, Replayed, What};
 use kraft_model::{BrokerEpoch, Epoch, Incarnation, NodeId, Offset, TopicPartition};
+
+use super::partition::partition_value;
 
 /// A batch that the active controller appended, as far as the specification sees it.
 struct Entry {
@@ -311,27 +313,9 @@ impl Controllers {
         let partition = self.image.partition(self.partition?)?;
         let registrations = self.runs.keys().map(|&id| self.registration(id));
         Some(Value::record([
-            ("partition", self.partition_value(partition)),
+            ("partition", partition_value(partition, self.policy().min_isr, |it| self.id(it))),
             ("registration", Value::sequence(registrations)),
         ]))
-    }
-
-    fn partition_value(&self, partition: &Partition) -> Value {
-        let ids = |nodes: &[NodeId]| self.ids(nodes);
-        let replicas = partition.replicas.iter().map(|&it| Value::Int(self.id(it)));
-        Value::record([
-            ("replicas", Value::sequence(replicas)),
-            ("isr", ids(&partition.isr)),
-            ("elr", ids(&partition.elr)),
-            ("lastKnown", ids(&partition.last_known_elr)),
-            ("adding", ids(&partition.adding)),
-            ("removing", ids(&partition.removing)),
-            ("leader", Value::Int(partition.leader.map_or(0, |it| self.id(it)))),
-            ("recovering", partition.recovering.into()),
-            ("leaderEpoch", i64::from(partition.leader_epoch.0).into()),
-            ("partitionEpoch", i64::from(partition.partition_epoch.0).into()),
-            ("minIsr", i64::from(self.policy().min_isr).into()),
-        ])
     }
 
     fn policy(&self) -> Policy {

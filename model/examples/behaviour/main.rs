@@ -7,13 +7,17 @@
 //! before them the constants. Without a partition named, the first one that was created.
 
 mod controllers;
+#[path = "../shared/partition.rs"]
+mod partition;
+#[path = "../shared/read.rs"]
+mod read;
 
-use std::path::Path;
-use std::{fs, process};
+use std::process;
 
-use kraft_model::replay::{Merged, Recorded};
+use kraft_model::replay::Merged;
 
 use controllers::Controllers;
+use read::recordings;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,31 +25,19 @@ fn main() {
         eprintln!("usage: behaviour DIRECTORY [TOPIC-PARTITION]");
         process::exit(2);
     };
-    if let Err(problem) = print(Path::new(directory), arguments.get(1).map(String::as_str)) {
+    if let Err(problem) = print(directory, arguments.get(1).map(String::as_str)) {
         eprintln!("{problem}");
         process::exit(1);
     }
 }
 
-fn print(directory: &Path, partition: Option<&str>) -> Result<(), String> {
+fn print(directory: &str, partition: Option<&str>) -> Result<(), String> {
     let mut controllers = Controllers::new(partition);
-    for replayed in Merged::new(recordings(directory)?) {
+    for replayed in Merged::new(recordings(directory, |_| true)?) {
         controllers.take(&replayed.map_err(|error| error.to_string())?);
     }
     for line in controllers.behaviour()? {
         println!("{line}");
     }
     Ok(())
-}
-
-fn recordings(directory: &Path) -> Result<Vec<Recorded>, String> {
-    let failed = |error| format!("{}: {error}", directory.display());
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "trace") {
-            files.push((path.display().to_string(), fs::read(&path).map_err(failed)?));
-        }
-    }
-    Recorded::gather(files).map_err(|(name, error)| format!("{name}: {error}"))
 }
