@@ -180,7 +180,8 @@ impl Shard {
             }
             None => {}
         }
-        let wait = next.saturating_duration_since(self.now);
+        // The turn may have been a long one: its own time is no measure for the wait.
+        let wait = next.saturating_duration_since(Instant::now());
         let handle = context.run_later(wait, |shard, context| {
             shard.wake = None;
             shard.now = Instant::now();
