@@ -19,6 +19,7 @@ mod gauge;
 mod memo;
 pub mod quorum;
 pub mod quorum_abstract;
+mod replay;
 pub mod replica;
 mod search;
 mod shared;
@@ -31,6 +32,7 @@ pub use count::{Count, Projected, count};
 pub use explore::{Budget, Outcome, explore, explore_within};
 pub use explorer::serve;
 pub use gauge::Gauge;
+pub use replay::{End, Replayed, replay};
 pub use search::{counterexample, counterexample_within, hunt_within};
 pub use story::{Step, Story};
 pub use value::Value;
@@ -115,27 +117,44 @@ impl Tier {
     }
 }
 
+/// A model within its bounds, whatever its type. The model is made anew for each use, so that plain
+/// functions do for all of them.
+#[derive(Clone, Copy)]
+pub struct Subject {
+    pub bounds: fn() -> String,
+    /// Serves stateright's Explorer on it.
+    pub serve: fn(SocketAddr),
+    /// Takes the steps of a counterexample again.
+    pub replay: fn(&[String]) -> Replayed,
+}
+
+macro_rules! subject {
+    ($model:expr) => {
+        $crate::check::Subject {
+            bounds: || $crate::check::Checked::bounds(&$model),
+            serve: |address| $crate::check::serve(&$model, address),
+            replay: |actions| $crate::check::replay(&$model, actions),
+        }
+    };
+}
+use subject;
+
 /// A configuration that must hold.
 #[derive(Clone, Copy)]
 pub struct Configuration {
     pub name: &'static str,
     pub tier: Tier,
-    pub bounds: fn() -> String,
+    pub subject: Subject,
     pub explore: fn(&Budget) -> Outcome,
-    /// Serves stateright's Explorer on it.
-    pub serve: fn(SocketAddr),
 }
 
-/// A configuration of a model that must hold. The model is made anew for each use, so that plain
-/// functions do for all of them.
 macro_rules! configuration {
     ($model:expr, $tier:expr) => {
         $crate::check::Configuration {
             name: $crate::check::Checked::name(&$model),
             tier: $tier,
-            bounds: || $crate::check::Checked::bounds(&$model),
+            subject: $crate::check::subject!($model),
             explore: |budget| $crate::check::explore_within(&$model, budget),
-            serve: |address| $crate::check::serve(&$model, address),
         }
     };
 }
@@ -157,7 +176,7 @@ pub struct Mutation {
     pub fate: Fate,
     /// The name of the model that judges.
     pub model: &'static str,
-    pub bounds: fn() -> String,
+    pub subject: Subject,
     /// Explores the configuration without the guard; [`Outcome::violation`] is the shortest story.
     pub hunt: fn(&Budget) -> Outcome,
 }

@@ -76,6 +76,7 @@ mod tests {
             violated: (!as_expected).then_some("one <leader> & no more"),
             rule: None,
             trace: if as_expected { Vec::new() } else { vec!["node 1 \"votes\"".to_owned()] },
+            actions: Vec::new(),
             as_expected,
         }
     }

@@ -3,6 +3,7 @@
 mod explorer;
 mod junit;
 mod outcome;
+mod replay;
 mod run;
 mod show;
 
@@ -20,12 +21,12 @@ use outcome::Outcome;
 /// Check the protocol exhaustively within bounds: every order of events, crash and loss
 ///
 /// JSON: [{model, bounds, tier, mutation, unique, generated, depth, seconds, collision_chance, verdict,
-/// reached, missed, violated, rule, trace}]; 'verdict' is holds, violated, vacuous (a state that had to be
+/// reached, missed, violated, rule, trace, actions}]; 'verdict' is holds, violated, vacuous (a state that had to be
 /// reached was not) or unfinished. Ends with exit code 3 if a property is violated, or with --mutate
 /// if a mutation that must be caught is not, or one that must survive is not.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// Models to check [default: all of the tier]
+    /// Models to check, or with --mutate to judge [default: all of the tier]
     models: Vec<String>,
     /// Only list the models and the mutations with their bounds
     #[arg(long)]
@@ -45,8 +46,12 @@ pub struct CheckArgs {
     /// Write a report here as well: JUnit's XML if the name ends in .xml, else the JSON answer
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Walk through one model in a browser, state by state, instead of checking it
-    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["mutate", "report", "list"])]
+    /// Take the steps of the counterexamples in such a report (JSON) again, instead of searching
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["models", "mutate", "report", "list"])]
+    replay: Option<PathBuf>,
+    /// Walk through one model in a browser, state by state, instead of checking it; with --replay
+    /// it begins where the counterexample ends
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["report", "list"])]
     explore: Option<SocketAddr>,
     #[command(flatten)]
     output: OutputArgs,
@@ -73,13 +78,16 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     if args.list {
         return args.output.answer(&list(), |all| list_table(all));
     }
-    if let Some(address) = args.explore {
-        return explorer::run(&configurations(args)?, address);
+    if let Some(file) = &args.replay {
+        return replay::run(file, args.explore, &args.output);
     }
     let jobs: Vec<run::Job> = match &args.mutate {
-        Some(name) => mutations(name)?.into_iter().map(run::Job::from).collect(),
+        Some(name) => mutations(name, &args.models)?.into_iter().map(run::Job::from).collect(),
         None => configurations(args)?.into_iter().map(run::Job::from).collect(),
     };
+    if let Some(address) = args.explore {
+        return explorer::run(&jobs, address);
+    }
     let threads = args.threads.unwrap_or_else(run::cores).max(1);
     let outcomes = run::all(&jobs, threads, args.states.unwrap_or(usize::MAX));
     if let Some(path) = &args.report {
@@ -116,7 +124,7 @@ fn list() -> Vec<Listed> {
         name: model.name,
         kind: format!("model, {}", model.tier.name()),
         judge: model.name,
-        bounds: (model.bounds)(),
+        bounds: (model.subject.bounds)(),
     });
     let mutations = check::mutations().into_iter().map(|mutation| Listed {
         name: mutation.guard.name(),
@@ -125,7 +133,7 @@ fn list() -> Vec<Listed> {
             Fate::Survives => "mutation, to survive".to_owned(),
         },
         judge: mutation.model,
-        bounds: (mutation.bounds)(),
+        bounds: (mutation.subject.bounds)(),
     });
     models.chain(mutations).collect()
 }
@@ -155,17 +163,17 @@ fn configurations(args: &CheckArgs) -> Result<Vec<Configuration>, Failure> {
     Ok(all.into_iter().filter(is_wanted).collect())
 }
 
-fn mutations(asked: &str) -> Result<Vec<Mutation>, Failure> {
+/// The mutations by name with those of their judges that are among `models`, or all.
+fn mutations(asked: &str, models: &[String]) -> Result<Vec<Mutation>, Failure> {
     let all = check::mutations();
-    if asked == "all" {
-        return Ok(all);
-    }
-    let chosen: Vec<_> = all.iter().filter(|it| it.guard.name() == asked).copied().collect();
+    let is_judge = |it: &Mutation| models.is_empty() || models.iter().any(|name| name == it.model);
+    let is_asked = |it: &Mutation| asked == "all" || it.guard.name() == asked;
+    let chosen: Vec<_> = all.iter().filter(|it| is_asked(it) && is_judge(it)).copied().collect();
     if chosen.is_empty() {
         let names: Vec<_> = all.iter().map(|it| it.guard.name()).collect();
         let known = Guard::ALL.iter().any(|guard| guard.name() == asked);
         let problem = match known {
-            true => format!("no model judges the mutation '{asked}' yet"),
+            true => format!("no such model judges the mutation '{asked}'"),
             false => format!("there is no mutation '{asked}'"),
         };
         return Err(Failure::usage(problem).next(format!("they are: {}", names.join(", "))));
@@ -179,9 +187,12 @@ mod tests {
 
     #[test]
     fn a_mutation_is_chosen_by_its_name() {
-        assert_eq!(mutations("vote-twice").map(|chosen| chosen.len()).ok(), Some(1));
-        assert_eq!(mutations("all").map(|all| all.len()).ok(), Some(check::mutations().len()));
-        assert!(mutations("no-such").is_err());
+        let count = |name: &str, models: &[String]| mutations(name, models).ok().map(|it| it.len());
+        assert_eq!(count("vote-twice", &[]), Some(1));
+        assert_eq!(count("all", &[]), Some(check::mutations().len()));
+        assert_eq!(count("no-such", &[]), None);
+        assert_eq!(count("vote-twice", &["quorum".to_owned()]), Some(1));
+        assert_eq!(count("vote-twice", &["controller".to_owned()]), None);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Outcome {
     pub rule: Option<&'static str>,
     /// A shortest way to it, a step a line.
     pub trace: Vec<String>,
+    /// The same steps as the model writes them; `--replay` takes them again.
+    pub actions: Vec<String>,
     /// Whether this is what had to come out.
     pub as_expected: bool,
 }
@@ -57,7 +59,7 @@ impl Outcome {
             all.map(|(name, _)| *name).collect()
         };
         let story: Option<&Story> = explored.violation.as_ref();
-        let steps = |story: &Story| story.steps.iter().map(|step| step.text.clone()).collect();
+        let steps = story.map_or(&[][..], |story| &story.steps);
         Outcome {
             model: model.to_owned(),
             bounds: explored.bounds.clone(),
@@ -73,7 +75,8 @@ impl Outcome {
             missed: names(false),
             violated: story.map(|story| story.property),
             rule: story.map(|story| story.rule),
-            trace: story.map(steps).unwrap_or_default(),
+            trace: steps.iter().map(|step| step.text.clone()).collect(),
+            actions: steps.iter().map(|step| step.action.clone()).collect(),
             as_expected,
         }
     }

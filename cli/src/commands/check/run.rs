@@ -6,33 +6,35 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kraft_model::check::{Budget, Configuration, Fate, Gauge, Mutation, Outcome as Explored};
+use kraft_model::check::{
+    Budget, Configuration, Fate, Gauge, Mutation, Outcome as Explored, Subject,
+};
 
 use super::outcome::Outcome;
 use crate::output::{grouped, notice};
 
 /// An exploration, and what must come out of it.
 pub struct Job {
-    model: &'static str,
+    pub model: &'static str,
     tier: Option<&'static str>,
-    mutation: Option<&'static str>,
-    bounds: fn() -> String,
+    pub mutation: Option<&'static str>,
+    pub subject: Subject,
     explore: fn(&Budget) -> Explored,
     fate: Option<Fate>,
 }
 
 impl From<Configuration> for Job {
     fn from(it: Configuration) -> Job {
-        let Configuration { name, tier, bounds, explore, .. } = it;
-        Job { model: name, tier: Some(tier.name()), mutation: None, bounds, explore, fate: None }
+        let Configuration { name, tier, subject, explore } = it;
+        Job { model: name, tier: Some(tier.name()), mutation: None, subject, explore, fate: None }
     }
 }
 
 impl From<Mutation> for Job {
     fn from(it: Mutation) -> Job {
-        let Mutation { guard, fate, model, bounds, hunt } = it;
+        let Mutation { guard, fate, model, subject, hunt } = it;
         let mutation = Some(guard.name());
-        Job { model, tier: None, mutation, bounds, explore: hunt, fate: Some(fate) }
+        Job { model, tier: None, mutation, subject, explore: hunt, fate: Some(fate) }
     }
 }
 
@@ -50,7 +52,7 @@ impl Job {
 
     fn announcement(&self) -> String {
         match self.mutation {
-            None => format!("checking {}: {}", self.model, (self.bounds)()),
+            None => format!("checking {}: {}", self.model, (self.subject.bounds)()),
             Some(mutation) => format!("removing {mutation}, judged by {}", self.model),
         }
     }

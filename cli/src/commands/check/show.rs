@@ -1,6 +1,7 @@
 //! Outcomes as tables and stories that a person reads.
 
 use super::outcome::Outcome;
+use super::replay::Replay;
 use crate::output::{grouped, or_dash, table};
 
 pub fn outcomes(outcomes: &[Outcome]) -> String {
@@ -31,13 +32,40 @@ pub fn outcomes(outcomes: &[Outcome]) -> String {
 
 /// The counterexample, a step a line, and what it breaks.
 pub fn story(outcome: &Outcome) -> String {
-    let mut text = match outcome.mutation {
-        Some(mutation) => format!("\nwithout the guard of {mutation}, in {}:\n", outcome.model),
-        None => format!("\n{}: how it happens\n", outcome.model),
-    };
-    for (index, step) in outcome.trace.iter().enumerate() {
-        text += &format!("{:>4}  {}\n", index + 1, step.replace('\n', "\n      "));
-    }
+    let mut text = title(&outcome.model, outcome.mutation) + &steps(&outcome.trace);
     let (violated, rule) = (outcome.violated.unwrap_or_default(), outcome.rule.unwrap_or_default());
-    text + &format!("   => broken: {violated}\n      rule:   {rule}\n")
+    text += &broken(violated, rule);
+    text
+}
+
+/// What was taken again, and where it led.
+pub fn replays(replays: &[Replay]) -> String {
+    let mut text = String::new();
+    for replay in replays {
+        text += &(title(&replay.model, replay.mutation.as_deref()) + &steps(&replay.trace));
+        text += &match (replay.violated, replay.rule, replay.lost_at) {
+            (Some(violated), Some(rule), _) => broken(violated, rule),
+            (.., Some(step)) => format!("   => step {step} cannot be taken any more\n"),
+            _ => "   => every promise holds\n".to_owned(),
+        };
+    }
+    text
+}
+
+fn title(model: &str, mutation: Option<&str>) -> String {
+    match mutation {
+        Some(mutation) => format!("\nwithout the guard of {mutation}, in {model}:\n"),
+        None => format!("\n{model}: how it happens\n"),
+    }
+}
+
+fn steps(trace: &[String]) -> String {
+    let numbered = trace.iter().enumerate();
+    numbered
+        .map(|(index, step)| format!("{:>4}  {}\n", index + 1, step.replace('\n', "\n      ")))
+        .collect()
+}
+
+fn broken(violated: &str, rule: &str) -> String {
+    format!("   => broken: {violated}\n      rule:   {rule}\n")
 }

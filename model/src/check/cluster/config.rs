@@ -3,7 +3,7 @@
 use crate::Guard;
 use crate::check::{
     Budget, Checked, Configuration, Fate, Mutated, Mutation, Outcome, Tier, configuration,
-    explore_within, hunt_within,
+    explore_within, hunt_within, subject,
 };
 
 use super::state::{BROKERS, Left, State};
@@ -242,7 +242,7 @@ macro_rules! mutation {
             guard: Guard::$guard,
             fate: Fate::$fate,
             model: MODEL.name,
-            bounds: || MODEL.bounds(),
+            subject: subject!(MODEL),
             hunt,
         }
     }};

@@ -1,7 +1,7 @@
 //! The mutations: for every guard of the controller the configuration that misses it.
 
 use crate::Guard;
-use crate::check::{Checked, Fate, Mutated, Mutation, explore_within, hunt_within};
+use crate::check::{Fate, Mutated, Mutation, explore_within, hunt_within, subject};
 
 use super::config::{CALM, ControllerModel, LIFE, NOTHING};
 use super::state::Left;
@@ -14,7 +14,7 @@ macro_rules! mutation {
             guard: Guard::$guard,
             fate: Fate::$fate,
             model: MODEL.name,
-            bounds: || MODEL.bounds(),
+            subject: subject!(MODEL),
             hunt: |budget| $hunt(&MODEL, budget),
         }
     }};

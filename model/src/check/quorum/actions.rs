@@ -4,7 +4,8 @@ use crate::ReplicaKey;
 use crate::log::Log;
 use crate::raft::{Event, Message, Patience, Timer, VoterChange};
 
-use super::packet::{Packet, id, index};
+use super::keys::{id, index};
+use super::packet::Packet;
 use super::record::{Record, Run};
 use super::state::{Cut, State};
 use super::turn::Turn;

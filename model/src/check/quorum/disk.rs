@@ -276,7 +276,7 @@ impl Stored {
         StoredState {
             epoch: Epoch(i32::from(self.epoch)),
             leader: (self.leader > 0).then_some(NodeId(i32::from(self.leader))),
-            vote: (self.vote > 0).then(|| super::packet::key_of(self.vote)),
+            vote: (self.vote > 0).then(|| super::keys::key_of(self.vote)),
         }
     }
 }

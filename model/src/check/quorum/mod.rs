@@ -30,9 +30,11 @@
 mod actions;
 mod bounds;
 mod disk;
+mod keys;
 mod mutations;
 mod network;
 mod packet;
+mod packing;
 mod promises;
 mod record;
 #[cfg(test)]
@@ -52,8 +54,8 @@ use crate::raft::{Quorum, StoredState};
 use crate::{Epoch, ReplicaKey};
 
 use disk::{DiskLog, QuorumFile};
+use keys::{key, second_key};
 use network::Network;
-use packet::{key, second_key};
 use record::VoterMask;
 use state::{Cut, History, Node, Spent};
 use turn::Turn;

@@ -4,7 +4,7 @@
 use super::suite::{CALM, PREVOTE, RECONFIG, SNAPSHOT, WIPED};
 use super::{Action, Bounds, Delivery, QuorumModel, Reductions};
 use crate::Guard;
-use crate::check::{Checked, Fate, Mutated, Mutation, explore_within, hunt_within};
+use crate::check::{Fate, Mutated, Mutation, explore_within, hunt_within, subject};
 use crate::raft::{Patience, Timer};
 
 macro_rules! mutation {
@@ -26,7 +26,7 @@ macro_rules! mutation {
             guard: Guard::$guard,
             fate: Fate::$fate,
             model: BOUNDS.name,
-            bounds: || QuorumModel::<$nodes>::new(BOUNDS).bounds(),
+            subject: subject!(QuorumModel::<$nodes>::new(BOUNDS)),
             hunt: |budget| $search(&QuorumModel::<$nodes>::new(BOUNDS), budget),
         }
     }};

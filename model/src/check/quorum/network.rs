@@ -131,7 +131,7 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::quorum::packet::key;
+    use crate::check::quorum::keys::key;
 
     fn begin(epoch: u8) -> Packet {
         Packet::Begin { epoch, voter: key(0).directory.0 as u8 }

@@ -8,7 +8,8 @@ use crate::raft::{Effect, Event, Message, Vote};
 use crate::{Epoch, Offset};
 
 use super::disk::DiskLog;
-use super::packet::{Packet, id};
+use super::keys::id;
+use super::packet::Packet;
 use super::record::{Record, Run};
 use super::state::{Broken, Cut, State};
 use super::{Bounds, QuorumModel, story};

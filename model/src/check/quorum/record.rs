@@ -6,7 +6,7 @@ use crate::log::Extent;
 use crate::raft::Voters;
 use crate::{Epoch, NodeId, Offset};
 
-use super::packet::{MAX_NODES, SmallKey, key_of};
+use super::keys::{MAX_NODES, SmallKey, key_of};
 
 /// Records that a run has room for; every configuration stays below.
 pub(super) const CAPACITY: usize = 8;

@@ -7,8 +7,9 @@ use crate::{Epoch, NodeId};
 
 use super::QuorumModel;
 use super::disk::{DiskLog, QuorumFile};
+use super::keys::{MAX_NODES, SmallKey, key_of};
 use super::network::Network;
-use super::packet::{MAX_NODES, Packet, SmallKey, key_of};
+use super::packet::Packet;
 use super::record::{Record, Run, VoterMask};
 
 /// Epochs that the history has room for, 0 included.

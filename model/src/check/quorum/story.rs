@@ -230,7 +230,7 @@ fn say(packet: Packet) -> String {
             format!("a chunk of the snapshot: {record:?}{last}")
         }
         Packet::Refused { epoch, error, .. } => {
-            let why = super::packet::unpack_error(error).map_or("", |error| error.name());
+            let why = super::packing::unpack_error(error).map_or("", |error| error.name());
             format!("refused with {why} (epoch {epoch})")
         }
     }

@@ -9,7 +9,8 @@
 //! renaming takes the one to the other, since it takes signatures along.
 
 use super::disk::{DiskLog, QuorumFile, Stored};
-use super::packet::{MAX_NODES, Packet, SmallKey};
+use super::keys::{MAX_NODES, SmallKey};
+use super::packet::Packet;
 use super::record::Run;
 use super::state::{History, Loyalty, Node, State};
 

@@ -9,7 +9,8 @@ use crate::raft::{
 };
 
 use super::disk::{DiskLog, QuorumFile, Stored};
-use super::packet::{Packet, id, index};
+use super::keys::{id, index};
+use super::packet::Packet;
 use super::record::Run;
 use super::state::{Broken, Node, State, vote};
 use super::{Delivery, QuorumModel};

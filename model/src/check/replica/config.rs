@@ -2,7 +2,7 @@
 
 use crate::check::{
     Budget, Checked, Configuration, Fate, Mutated, Mutation, Outcome, Tier, configuration,
-    explore_within, hunt_within,
+    explore_within, hunt_within, subject,
 };
 use crate::{Guard, LeaderEpoch};
 
@@ -168,7 +168,7 @@ macro_rules! mutation {
             guard: Guard::$guard,
             fate: Fate::$fate,
             model: MODEL.name,
-            bounds: || MODEL.bounds(),
+            subject: subject!(MODEL),
             hunt,
         }
     }};
