@@ -53,7 +53,8 @@ def run(module, config, *options, timeout=3600, workers=1, directory=TLA):
     """Runs TLC on `module` (a file in `directory`) with the configuration file `config`."""
     meta = tempfile.mkdtemp(prefix="tlc-")
     library = f"-DTLA-Library={TLA}"
-    command = ["java", f"-Xmx{HEAP}", "-XX:+UseParallelGC", f"-XX:ParallelGCThreads={workers}", library, "-cp",
+    # Recursive operators over the lines of a trace go deeper than the JVM's own default allows.
+    command = ["java", f"-Xmx{HEAP}", "-Xss64m", "-XX:+UseParallelGC", f"-XX:ParallelGCThreads={workers}", library, "-cp",
                jar(), "tlc2.TLC", "-workers", workers, "-metadir", meta, "-config", config,
                *options, pathlib.Path(module).name]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
