@@ -7,7 +7,10 @@ use std::sync::Arc;
 use crate::metadata::{self, AlteredPartition, Image, Request, Response};
 use crate::raft::{self, SnapshotId, VoterChange};
 use crate::replica::{self, Fetch, FetchOutcome, FetchPosition};
-use crate::{BrokerEpoch, Epoch, Incarnation, NodeId, Offset, ReplicaKey, TopicPartition, broker};
+use crate::{
+    BrokerEpoch, Epoch, Incarnation, NodeId, Offset, PartitionEpoch, ReplicaKey, TopicPartition,
+    broker,
+};
 
 use super::clients::{ClientEvent, Served, Wanted};
 use super::disk::{Chunk, DataRecord, Run};
@@ -199,7 +202,7 @@ pub(super) enum Fact {
         id: TopicPartition,
         offset: Offset,
         value: u64,
-        min_isr: usize,
+        by: Known,
     },
     /// A consumer was shown these records.
     Shown {
@@ -207,6 +210,13 @@ pub(super) enum Fact {
         from: Offset,
         records: Vec<DataRecord>,
     },
+}
+
+/// By which metadata a leader acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Known {
+    pub partition_epoch: PartitionEpoch,
+    pub min_isr: usize,
 }
 
 pub(super) struct Env {

@@ -5,6 +5,7 @@ use crate::log::Log;
 use crate::metadata::effective_min_isr;
 use crate::metadata::partition::Policy;
 use crate::sim::disk::PartitionLog;
+use crate::sim::env::Known;
 use crate::sim::process::{index, name};
 use crate::sim::world::Node;
 use crate::{BrokerEpoch, NodeId, Offset, Rules, TopicPartition};
@@ -54,7 +55,7 @@ impl Judge {
         id: TopicPartition,
         offset: Offset,
         value: u64,
-        min_isr: Option<usize>,
+        by: Option<Known>,
     ) {
         let Some(known) = self.values.get(value as usize).copied().filter(|it| it.id == id) else {
             return self.fail(PHANTOM, || format!("value {value} in {}", name(id)));
@@ -64,7 +65,7 @@ impl Judge {
         }
         let ledger = self.ledgers.entry(id).or_default();
         // Who still has what is excused may show it until it hears of its loss.
-        if min_isr.is_none() && ledger.is_forgiven(offset.0, value) {
+        if by.is_none() && ledger.is_forgiven(offset.0, value) {
             return;
         }
         match ledger.promise(offset.0).copied() {
@@ -89,10 +90,11 @@ impl Judge {
         let is_in_order = known.produced.is_none_or(|produced| note(ledger, produced, offset.0))
             || ledger.has_lost;
         self.promises += 1;
-        // A reader is told late, of what was committed before who knows what was lost.
-        let number = if min_isr.is_some() { self.promises } else { 0 };
-        // How many held a record when it was committed a reader does not know.
-        let min_isr = min_isr.unwrap_or(ledger.lowest_min_isr);
+        // A reader is told late, of what was committed before who knows what was lost; nor does it
+        // know how many held a record when it was committed.
+        let (number, min_isr) = by.map_or((0, ledger.lowest_min_isr), |by| {
+            (ledger.number_under(by.partition_epoch, self.promises), by.min_isr)
+        });
         ledger.make(offset.0, value, number, min_isr);
         if let Some(other) = at_once.filter(|_| known.produced.is_some()) {
             self.fail(ONCE, || format!("value {value} in {} at {other} and {offset}", name(id)));

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metadata::Partition;
 use crate::metadata::partition::Brokers;
-use crate::{BrokerEpoch, NodeId, Offset};
+use crate::{BrokerEpoch, NodeId, Offset, PartitionEpoch};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Promise {
@@ -51,6 +51,8 @@ pub(super) struct Ledger {
     /// By offset.
     promises: Vec<Option<Promise>>,
     lossy: BTreeMap<NodeId, Lossy>,
+    /// By each partition epoch that is over: the number of the first promise after it.
+    over: BTreeMap<PartitionEpoch, u64>,
     /// The lowest min.insync.replicas that was ever in force.
     pub lowest_min_isr: usize,
     pub min_isr_now: usize,
@@ -84,6 +86,13 @@ impl Ledger {
         let all = self.promises.iter().enumerate().skip(first);
         let made = all.filter_map(|(at, promise)| Some((at as i64, promise.as_ref()?)));
         made.filter(|(_, promise)| !promise.is_excused)
+    }
+
+    /// The number of a promise that is made under this partition epoch. A leader that has not heard
+    /// yet that it is over counts on those whom it had then, so its promise is as old.
+    pub fn number_under(&self, partition_epoch: PartitionEpoch, next: u64) -> u64 {
+        let over = self.over.range(partition_epoch..).next();
+        over.map_or(next, |(_, first_after)| next.min(first_after - 1))
     }
 
     pub fn make(&mut self, offset: i64, value: u64, number: u64, min_isr: usize) {
@@ -137,6 +146,9 @@ impl Ledger {
         is_strong: bool,
     ) {
         let before = std::mem::replace(&mut self.partition, *after);
+        if after.partition_epoch > before.partition_epoch {
+            self.over.insert(before.partition_epoch, next.promise);
+        }
         // Whoever registers as one that may have lost something is taken at its word.
         for (&node, &epoch) in registered {
             let was = before.isr.contains(&node) || before.elr.contains(&node);

@@ -143,9 +143,9 @@ impl Judge {
             Fact::Replayed => self.replayed(nodes, at),
             Fact::Decided => self.decided(nodes, at),
             Fact::Altered(asked) => self.altered(&asked),
-            Fact::Acknowledged { id, offset, value, min_isr } => {
+            Fact::Acknowledged { id, offset, value, by } => {
                 self.acknowledged += 1;
-                self.promise(nodes, id, offset, value, Some(min_isr));
+                self.promise(nodes, id, offset, value, Some(by));
             }
             // Who is out of sync may show what the others have lost, until it hears of that.
             Fact::Shown { id, .. } if self.may_show_lost(nodes[at].who.id, id) => {}

@@ -8,7 +8,7 @@ use crate::metadata::Request;
 use crate::replica::{Acks, Appended, DataLog, Event};
 use crate::sim::clients::{ReadAnswer, Served, Wanted};
 use crate::sim::disk::{DataRecord, Run};
-use crate::sim::env::{Fact, Timer};
+use crate::sim::env::{Fact, Known, Timer};
 use crate::{ErrorCode, LeaderEpoch, Offset, Rules, TopicPartition};
 
 use super::At;
@@ -100,11 +100,14 @@ impl<R: Rules> At<'_, R> {
         let Some(partitions) = &mut self.process.partitions else { return };
         let Some(produce) = partitions.produces.open.remove(&request) else { return };
         let Produce { client, ticket, id, value, acks } = produce;
-        let min_isr = partitions.slots.get(&id).map_or(1, |slot| slot.min_isr);
+        let by = partitions.slots.get(&id).map(|slot| Known {
+            partition_epoch: slot.replica.partition().partition_epoch,
+            min_isr: slot.min_isr,
+        });
         self.cancel(Timer::Expire(request));
-        if let (Ok(appended), Acks::All) = (&result, acks) {
+        if let (Ok(appended), Acks::All, Some(by)) = (&result, acks, by) {
             let offset = appended.base;
-            self.env.facts.push(Fact::Acknowledged { id, offset, value, min_isr });
+            self.env.facts.push(Fact::Acknowledged { id, offset, value, by });
         }
         self.tell(|| format!("answers the write of {value}: {result:?}"));
         self.serve(client, ticket, Served::Produced(result));
