@@ -4,7 +4,7 @@
     tla/validate_replica.py DIRECTORY [--partition TOPIC-N]   traces of one cluster, as trace.dir collects them
     tla/validate_replica.py DIRECTORY --alter N               a number of line N falsified: TLC must reject that line
 
-The traces become a module of lines (model/examples/replica_trace.rs); ReplicaTrace.tla takes one after the other
+The traces become a module of lines (model/examples/replica_trace); ReplicaTrace.tla takes one after the other
 and makes of each replica's state and each event what Replication.tla, the specification, makes of it. A line fits
 if that is what the replica became and said. There is one state for each line that fits, so that TLC's count says how
 far the trace is a behaviour of the specification. Prints how many, which actions of the specification occurred, and which did not.
