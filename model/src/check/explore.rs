@@ -17,7 +17,8 @@ use super::{Checked, Gauge, Story};
 /// How much may be spent on one exploration.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    /// Give up after about so many states; the outcome is then not complete.
+    /// Give up after about so many states, each counted as often as it is met (a hunt counts it
+    /// once); the outcome is then not complete.
     pub states: usize,
     pub threads: usize,
     /// Told how far the exploration has come.

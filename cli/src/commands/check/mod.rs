@@ -34,7 +34,7 @@ pub struct CheckArgs {
     /// How much to check: quick takes about a minute on two cores, full a quarter of an hour, deep hours
     #[arg(long, value_enum, default_value_t = TierArg::Quick)]
     tier: TierArg,
-    /// Give up on a model after about so many states
+    /// Give up on a model after about so many states, each counted as often as it is met
     #[arg(long, value_name = "STATES")]
     states: Option<usize>,
     /// Models checked at a time, each on a thread of its own [default: one a core]
