@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::LeaderEpoch;
 use crate::check::memo::Memo;
 use crate::check::shared::Shared;
-use crate::invariant::replica::high_watermark_stands;
+use crate::invariant::replica::leader_stands;
 use crate::metadata::{RequestId, Response};
 use crate::replica::small_log::SmallBatch;
 use crate::replica::{Acks, Effect, Effects, Event, Fetch, FetchOutcome, Fetched};
@@ -146,7 +146,7 @@ impl ClusterModel {
         event: Event<SmallBatch>,
     ) -> Rc<Effects> {
         let State { brokers, history, .. } = state;
-        let (led, before) = leadership(&brokers[index]);
+        let before = leadership(&brokers[index]);
         let effects = STEPS.with_borrow_mut(|steps| {
             steps.step(&mut brokers[index], event, |Broker { replica, disk, .. }, event| {
                 let mut effects = Effects::new();
@@ -158,9 +158,7 @@ impl ClusterModel {
             })
         });
         let broker = &brokers[index];
-        let (leads, after) = leadership(broker);
-        let stands = high_watermark_stands(before, after);
-        history.high_watermark_fell |= led.is_some() && led == leads && !stands;
+        history.high_watermark_fell |= !leader_stands(before, leadership(broker));
         history.read(broker);
         for effect in effects.iter() {
             match effect {
