@@ -152,7 +152,7 @@ impl ClusterModel {
                 let mut effects = Effects::new();
                 if let (Some(replica), Some(log)) = (replica, disk) {
                     replica.step(log, event, &mut effects);
-                    replica.forget_what_is_idle();
+                    replica.forget_what_is_idle(true);
                 }
                 Rc::new(effects)
             })

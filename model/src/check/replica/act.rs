@@ -233,7 +233,7 @@ impl ReplicaModel {
                 };
                 let mut effects = Effects::new();
                 replica.step(log, event, &mut effects);
-                replica.forget_what_is_idle();
+                replica.forget_what_is_idle(false);
                 Rc::new(effects)
             })
         });
