@@ -32,6 +32,13 @@ impl ClusterModel {
         self.step(state, leader, Event::Append { request, batch, acks: Acks::All });
     }
 
+    pub(super) fn resend(&self, state: &mut State, leader: usize) {
+        let value = self.left.appends - state.left.appends - 1;
+        state.left.resends -= 1;
+        let (request, batch) = (u64::from(value), self.batch(value));
+        self.step(state, leader, Event::Append { request, batch, acks: Acks::All });
+    }
+
     /// A fetch and its answer, with nothing in between, unless the answer is lost.
     pub(super) fn fetch(&self, state: &mut State, index: usize, lost: bool) {
         let broker = &state.brokers[index];
