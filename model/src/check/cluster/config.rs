@@ -36,7 +36,7 @@ pub struct ClusterModel {
     pub witnesses: &'static [Witness],
 }
 
-const NOTHING: Left = Left {
+pub(super) const NOTHING: Left = Left {
     appends: 1,
     resends: 0,
     fences: 0,
@@ -215,13 +215,13 @@ pub fn configurations() -> Vec<Configuration> {
 }
 
 /// Aims a configuration at a guard.
-const fn aim(left: Left) -> ClusterModel {
+pub(super) const fn aim(left: Left) -> ClusterModel {
     ClusterModel { left, ..CALM }
 }
 
 const ONE_LOST: Left = Left { lossy_stops: 1, ..NOTHING };
-const ONE_SILENT: Left = Left { silences: 1, ..NOTHING };
-const NO_RECORD: Left = Left { appends: 0, ..NOTHING };
+pub(super) const ONE_SILENT: Left = Left { silences: 1, ..NOTHING };
+pub(super) const NO_RECORD: Left = Left { appends: 0, ..NOTHING };
 
 /// The finding on Apache Kafka 4.3.1: to one broker, then to two, and the first one stops. What is
 /// wrong with the metadata on the way is not looked at: a record must be lost.

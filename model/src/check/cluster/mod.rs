@@ -33,6 +33,8 @@ mod quorum;
 mod replication;
 mod state;
 mod tell;
+#[cfg(test)]
+mod twins;
 
 pub use config::{
     CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVER, FAILOVERS, KILLS, MIN_ISR, PRODUCER,
