@@ -3,8 +3,8 @@
 #![cfg(feature = "check")]
 
 use kraft_model::check::cluster::{
-    CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVERS, KILLS, MIN_ISR, REASSIGN, REPEATS, RESTART,
-    mutations,
+    CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVERS, KILLS, MIN_ISR, PRODUCER, REASSIGN, REPEATS,
+    RESTART, mutations,
 };
 use kraft_model::check::{Budget, Fate, Mutation, explore};
 
@@ -61,6 +61,11 @@ fn nothing_is_lost_when_min_insync_replicas_changes_while_the_isr_does() {
 #[test]
 fn a_request_that_arrives_twice_does_no_harm() {
     holds(&REPEATS);
+}
+
+#[test]
+fn a_record_that_its_producer_sends_again_is_there_once() {
+    holds(&PRODUCER);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //!            └─ judged by its twin alone ─────▶ passes
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -65,6 +66,37 @@ pub(in crate::check) fn assert_sees_in<M: Checked>(
     assert!(!judged.is_content(state), "'{promise}' does not see {state:?}");
     let untouched = model.init_states();
     assert!(untouched.iter().all(|state| judged.is_content(state)), "'{promise}' sees ghosts");
+}
+
+/// The promises that the model keeps, by name.
+pub(in crate::check) fn promises_of<M: Model>(model: &M) -> impl Iterator<Item = &'static str> {
+    let kept = |it: &Property<M>| it.expectation == Expectation::Always;
+    model.properties().into_iter().filter(kept).map(|promise| promise.name)
+}
+
+/// The promises that no `assert_sees` of `tests` is about, by the constants that `declared` gives
+/// their names to.
+pub(in crate::check) fn unseen<'a>(
+    promises: impl IntoIterator<Item = &'static str>,
+    declared: &'a str,
+    tests: &str,
+) -> Vec<&'a str> {
+    let calls = tests.split("assert_sees").skip(1).filter_map(|call| call.split(';').next());
+    let subjects: BTreeSet<_> = calls.filter_map(last_word).collect();
+    let constants = promises.into_iter().map(|promise| constant_of(promise, declared));
+    constants.filter(|constant| !subjects.contains(constant)).collect()
+}
+
+/// What a call is about is its last argument.
+fn last_word(call: &str) -> Option<&str> {
+    call.rsplit(|c: char| !c.is_alphanumeric() && c != '_').find(|word| !word.is_empty())
+}
+
+fn constant_of<'a>(promise: &str, declared: &'a str) -> &'a str {
+    let value = format!("\"{promise}\"");
+    let declaration = declared.split(';').find(|it| it.ends_with(&value));
+    let name = declaration.and_then(|it| it.rsplit("const ").next()?.split(':').next());
+    name.unwrap_or_else(|| panic!("no constant is '{promise}'"))
 }
 
 fn hunt<M: Checked>(model: M, judge: Judge<M>, states: usize) -> Outcome {
@@ -236,6 +268,18 @@ mod tests {
     fn a_promise_sees_what_its_twin_does_not() {
         assert_sees(Fork, RIGHT);
         assert!(!condemns(Fork, Judge::Twin(|_, &(at, left): &(u8, bool)| !left || at == 1)));
+    }
+
+    #[test]
+    fn a_promise_that_no_test_is_about_is_missed() {
+        let declared = "const LEFT: &str = \"left\"; pub const RIGHT: &str =\n    \"right\";";
+        let tests =
+            "assert_sees(fork(LEFT), RIGHT); assert_sees_in(&fork, &state, signs::LEFT,\n);";
+        assert!(unseen(["left", "right"], declared, tests).is_empty());
+        assert_eq!(
+            unseen(["left", "right"], declared, "assert_sees(fork(LEFT), RIGHT);"),
+            ["LEFT"]
+        );
     }
 
     #[test]

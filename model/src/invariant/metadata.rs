@@ -244,7 +244,7 @@ pub fn epochs_move_by_one(before: &Partition, after: &Partition) -> bool {
 
 /// The judge is judged: each property is shown something that breaks it and it alone.
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use super::*;
@@ -256,7 +256,7 @@ mod tests {
         ids.iter().map(|&id| NodeId(id)).collect()
     }
 
-    fn sound() -> Partition {
+    pub(crate) fn sound() -> Partition {
         let (replicas, isr) = (nodes(&[1, 2, 3]), nodes(&[1, 2]));
         Partition { replicas, isr, leader: Some(NodeId(1)), ..Partition::default() }
     }
@@ -275,7 +275,7 @@ mod tests {
         }
     }
 
-    fn image(partition: Partition) -> Image {
+    pub(crate) fn image(partition: Partition) -> Image {
         let (id, name): (_, Arc<str>) = (TopicId(1), Arc::from("orders"));
         let topic = Topic { id, name: name.clone(), partitions: vec![partition] };
         Image {
@@ -302,10 +302,10 @@ mod tests {
         assert_eq!(broken_between(&image(sound()), &image(sound())), None);
     }
 
-    #[test]
-    fn every_property_of_a_partition_catches_what_breaks_it() {
+    /// What breaks each property of a partition, in their order.
+    pub(crate) fn broken_partitions() -> Vec<Partition> {
         let leaderless = Partition { leader: None, isr: nodes(&[]), ..sound() };
-        let broken = [
+        vec![
             Partition { adding: nodes(&[3, 3]), ..sound() },
             Partition { isr: nodes(&[1, 4]), ..sound() },
             Partition { elr: nodes(&[4]), ..sound() },
@@ -315,7 +315,44 @@ mod tests {
             Partition { last_known_elr: nodes(&[1, 2]), ..leaderless },
             Partition { removing: nodes(&[4]), ..sound() },
             Partition { recovering: true, ..sound() },
-        ];
+        ]
+    }
+
+    /// The same for each property of an image.
+    pub(crate) fn broken_images() -> Vec<Image> {
+        let mut renamed = image(sound());
+        renamed.topic_ids = [(Arc::from("other"), TopicId(1))].into();
+        vec![
+            image(Partition { isr: nodes(&[4]), leader: Some(NodeId(4)), ..sound() }),
+            with_broker(|broker| broker.fenced = true),
+            image(Partition { elr: nodes(&[3]), ..sound() }),
+            with_broker(|broker| broker.epoch = BrokerEpoch(1)),
+            with_broker(|broker| broker.directories = vec![DirectoryId(1)]),
+            renamed,
+        ]
+    }
+
+    /// The same for each property of progress.
+    pub(crate) fn broken_progress() -> Vec<(Image, Image)> {
+        let at = |leader_epoch, partition_epoch| Partition {
+            leader_epoch: LeaderEpoch(leader_epoch),
+            partition_epoch: crate::PartitionEpoch(partition_epoch),
+            ..sound()
+        };
+        let led_by = |leader, epochs| image(Partition { leader: Some(NodeId(leader)), ..epochs });
+        let ids = |next_producer_id| Image { next_producer_id, ..image(sound()) };
+        vec![
+            (image(at(2, 2)), image(at(1, 2))),
+            (led_by(1, at(1, 1)), led_by(2, at(1, 2))),
+            (image(at(1, 1)), image(Partition { isr: nodes(&[1]), ..at(1, 1) })),
+            (with_broker(|_| ()), with_broker(|broker| broker.epoch = BrokerEpoch(0))),
+            (ids(1_000), ids(0)),
+        ]
+    }
+
+    #[test]
+    fn every_property_of_a_partition_catches_what_breaks_it() {
+        let broken = broken_partitions();
         for ((name, _), partition) in PARTITION.iter().zip(&broken) {
             assert_eq!(broken_by(partition), Some(*name));
         }
@@ -324,42 +361,20 @@ mod tests {
 
     #[test]
     fn every_property_of_an_image_catches_what_breaks_it() {
-        let mut renamed = image(sound());
-        renamed.topic_ids = [(Arc::from("other"), TopicId(1))].into();
-        let broken_images = [
-            image(Partition { isr: nodes(&[4]), leader: Some(NodeId(4)), ..sound() }),
-            with_broker(|broker| broker.fenced = true),
-            image(Partition { elr: nodes(&[3]), ..sound() }),
-            with_broker(|broker| broker.epoch = BrokerEpoch(1)),
-            with_broker(|broker| broker.directories = vec![DirectoryId(1)]),
-            renamed,
-        ];
-        for ((name, _), image) in IMAGE.iter().zip(&broken_images) {
+        let images = broken_images();
+        for ((name, _), image) in IMAGE.iter().zip(&images) {
             assert_eq!(broken(image), Some(*name));
         }
-        assert_eq!(IMAGE.len(), broken_images.len());
+        assert_eq!(IMAGE.len(), images.len());
     }
 
     #[test]
     fn every_property_of_progress_catches_what_breaks_it() {
-        let at = |leader_epoch, partition_epoch| Partition {
-            leader_epoch: LeaderEpoch(leader_epoch),
-            partition_epoch: crate::PartitionEpoch(partition_epoch),
-            ..sound()
-        };
-        let led_by = |leader, epochs| image(Partition { leader: Some(NodeId(leader)), ..epochs });
-        let ids = |next_producer_id| Image { next_producer_id, ..image(sound()) };
-        let broken = [
-            (image(at(2, 2)), image(at(1, 2))),
-            (led_by(1, at(1, 1)), led_by(2, at(1, 2))),
-            (image(at(1, 1)), image(Partition { isr: nodes(&[1]), ..at(1, 1) })),
-            (with_broker(|_| ()), with_broker(|broker| broker.epoch = BrokerEpoch(0))),
-            (ids(1_000), ids(0)),
-        ];
-        for ((name, _), (before, after)) in PROGRESS.iter().zip(&broken) {
+        let steps = broken_progress();
+        for ((name, _), (before, after)) in PROGRESS.iter().zip(&steps) {
             assert_eq!(broken_between(before, after), Some(*name));
         }
-        assert_eq!(PROGRESS.len(), broken.len());
+        assert_eq!(PROGRESS.len(), steps.len());
     }
 
     fn led_by(before: Partition, leader: i32) -> Partition {

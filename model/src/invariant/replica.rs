@@ -91,6 +91,16 @@ pub fn high_watermark_stands(before: Offset, after: Offset) -> bool {
     before <= after
 }
 
+/// The same of a replica before and after a step: the epoch that it leads, if it leads one, and its
+/// high watermark.
+pub fn leader_stands(
+    before: (Option<LeaderEpoch>, Offset),
+    after: (Option<LeaderEpoch>, Offset),
+) -> bool {
+    let leads_on = before.0.is_some() && before.0 == after.0;
+    !leads_on || high_watermark_stands(before.1, after.1)
+}
+
 /// An idempotent producer's records: each once, and in the order in which they were sent (I3).
 pub fn once_and_in_order(sequences: impl IntoIterator<Item = i32>) -> bool {
     let mut last = None;
@@ -232,6 +242,10 @@ mod tests {
     fn a_falling_high_watermark_and_a_repeated_sequence_are_seen() {
         assert!(high_watermark_stands(Offset(1), Offset(1)));
         assert!(!high_watermark_stands(Offset(2), Offset(1)));
+        let leads = |epoch, high_watermark| (Some(LeaderEpoch(epoch)), Offset(high_watermark));
+        assert!(leader_stands(leads(1, 1), leads(1, 2)) && leader_stands(leads(1, 2), leads(2, 1)));
+        assert!(leader_stands((None, Offset(2)), (None, Offset(1))));
+        assert!(!leader_stands(leads(1, 2), leads(1, 1)));
         assert!(once_and_in_order([0, 1, 2]));
         assert!(!once_and_in_order([0, 1, 1]));
         assert!(!once_and_in_order([1, 0]));

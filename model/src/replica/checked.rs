@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
+use crate::inline::Nodes;
 use crate::metadata::{AlteredPartition, Partition};
 use crate::{NodeId, Offset, PartitionEpoch, Rules};
 
@@ -68,8 +69,10 @@ impl<R: Rules> Replica<R> {
     /// * what only decides whether a lag timer that runs out counts, since the model lets a
     ///   follower be found silent whenever it is behind, which allows all that a timer can do;
     /// * in a view, what only a leader reads: the ISR, the partition epoch and the other brokers.
-    ///   Leaders change with the leader epoch, and with that everything is replayed again.
-    pub(crate) fn forget_what_is_idle(&mut self) {
+    ///   Leaders change with the leader epoch, and with that everything is replayed again. Whether
+    ///   it is in the ISR itself a follower reads for one thing, to notice that a promise is broken:
+    ///   a model that listens `keeps_membership`.
+    pub(crate) fn forget_what_is_idle(&mut self, keeps_membership: bool) {
         for follower in self.followers.iter_mut() {
             follower.leader_end = Offset::ZERO;
             if follower.lag != Lag::Over {
@@ -77,13 +80,15 @@ impl<R: Rules> Replica<R> {
             }
         }
         if !self.is_leader() {
-            let Partition { replicas, leader, leader_epoch, .. } = self.view.partition;
+            let Partition { replicas, leader, leader_epoch, isr, .. } = self.view.partition;
+            let isr = if keeps_membership { isr.intersect(&[self.me]) } else { Nodes::new() };
             let partition_epoch = PartitionEpoch(-1);
             self.view.partition = Partition {
                 replicas,
                 leader,
                 leader_epoch,
                 partition_epoch,
+                isr,
                 ..Partition::default()
             };
             self.view.brokers.clear();

@@ -86,6 +86,7 @@ impl ClusterModel {
         let at = usize::from;
         match action {
             Action::Append { leader } => self.append(state, at(leader)),
+            Action::Resend { leader } => self.resend(state, at(leader)),
             Action::Replay { broker } => self.replay(state, at(broker)),
             Action::Fetch { follower, lost } => self.fetch(state, at(follower), lost),
             Action::Silent { leader, follower } => {

@@ -9,7 +9,7 @@ use crate::check::{
 use super::state::{BROKERS, Left, State};
 use super::{
     ACKNOWLEDGED, Action, DEPOSED, ELR_KEPT, FAILOVER_COMMITS, LATER_LEADER, MOVED, REGROWN,
-    STALE_BROKER, STALE_LEADER, Witness, tell,
+    SENT_AGAIN, STALE_BROKER, STALE_LEADER, Witness, tell,
 };
 
 /// One configuration of the model.
@@ -36,8 +36,9 @@ pub struct ClusterModel {
     pub witnesses: &'static [Witness],
 }
 
-const NOTHING: Left = Left {
+pub(super) const NOTHING: Left = Left {
     appends: 1,
+    resends: 0,
     fences: 0,
     silences: 0,
     clean_stops: 0,
@@ -157,6 +158,17 @@ pub const MIN_ISR: ClusterModel = ClusterModel {
     ..CALM
 };
 
+/// An idempotent producer sends again what it has sent, to whoever leads by then: what is known of it
+/// came by replication, or was read from the log by a process that started anew.
+pub const PRODUCER: ClusterModel = ClusterModel {
+    name: "cluster-producer",
+    replicas: &[0, 1],
+    is_idempotent: true,
+    left: Left { appends: 2, resends: 1, fences: 1, kills: 1, ..NOTHING },
+    witnesses: &[LATER_LEADER, SENT_AGAIN],
+    ..CALM
+};
+
 impl Checked for ClusterModel {
     fn name(&self) -> &'static str {
         self.name
@@ -164,14 +176,14 @@ impl Checked for ClusterModel {
 
     fn bounds(&self) -> String {
         let Left { appends, fences, silences, clean_stops, lossy_stops, .. } = self.left;
-        let Left { kills, failovers, reassignments, configs, repeats, .. } = self.left;
+        let Left { resends, kills, failovers, reassignments, configs, repeats, .. } = self.left;
         let (min_isr, replicas) = (self.min_isr, self.replicas.len());
         format!(
             "{BROKERS} brokers, 2 controllers, 1 partition on {replicas}, min.insync.replicas \
              {min_isr}, {appends} records, {failovers} controller failovers, {fences} sessions run \
              out, {silences} silent followers, {clean_stops} clean stops, {kills} kills, \
              {lossy_stops} power failures, {reassignments} reassignments, {configs} changes of \
-             min.insync.replicas, {repeats} repeated requests"
+             min.insync.replicas, {repeats} repeated requests, {resends} resends"
         )
     }
 
@@ -190,6 +202,7 @@ pub fn configurations() -> Vec<Configuration> {
         configuration!(CLUSTER, Tier::Quick),
         configuration!(REASSIGN, Tier::Quick),
         configuration!(RESTART, Tier::Quick),
+        configuration!(PRODUCER, Tier::Quick),
         configuration!(KILLS, Tier::Quick),
         configuration!(CANCEL, Tier::Quick),
         configuration!(REPEATS, Tier::Quick),
@@ -202,13 +215,13 @@ pub fn configurations() -> Vec<Configuration> {
 }
 
 /// Aims a configuration at a guard.
-const fn aim(left: Left) -> ClusterModel {
+pub(super) const fn aim(left: Left) -> ClusterModel {
     ClusterModel { left, ..CALM }
 }
 
 const ONE_LOST: Left = Left { lossy_stops: 1, ..NOTHING };
-const ONE_SILENT: Left = Left { silences: 1, ..NOTHING };
-const NO_RECORD: Left = Left { appends: 0, ..NOTHING };
+pub(super) const ONE_SILENT: Left = Left { silences: 1, ..NOTHING };
+pub(super) const NO_RECORD: Left = Left { appends: 0, ..NOTHING };
 
 /// The finding on Apache Kafka 4.3.1: to one broker, then to two, and the first one stops. What is
 /// wrong with the metadata on the way is not looked at: a record must be lost.

@@ -12,6 +12,10 @@ pub enum Action {
     Append {
         leader: u8,
     },
+    /// Its producer sends its last record again.
+    Resend {
+        leader: u8,
+    },
     /// The broker replays the next committed batch.
     Replay {
         broker: u8,
@@ -191,6 +195,9 @@ impl ClusterModel {
     ) {
         if state.left.appends > 0 {
             all.push(Action::Append { leader: index });
+        }
+        if state.left.resends > 0 && state.left.appends < self.left.appends {
+            all.push(Action::Resend { leader: index });
         }
         let Some(replica) = &broker.replica else { return };
         for follower in (0..BROKERS as u8).filter(|&one| one != index && state.left.silences > 0) {

@@ -33,10 +33,12 @@ mod quorum;
 mod replication;
 mod state;
 mod tell;
+#[cfg(test)]
+mod twins;
 
 pub use config::{
-    CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVER, FAILOVERS, KILLS, MIN_ISR, REASSIGN, REPEATS,
-    RESTART, RESTARTS, configurations, mutations,
+    CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVER, FAILOVERS, KILLS, MIN_ISR, PRODUCER,
+    REASSIGN, REPEATS, RESTART, RESTARTS, configurations, mutations,
 };
 pub use list::Action;
 pub use quorum::To;
@@ -229,6 +231,19 @@ pub(super) const DEPOSED: Witness =
     ("a leader hears from a controller that leads no more", |_, state| {
         state.quorum.lingers
             && state.alters.iter().flatten().any(|it| matches!(**it, Alteration::Answered { .. }))
+    });
+
+pub(super) const SENT_AGAIN: Witness =
+    ("a leader may be sent a record again that it has from an earlier leader", |model, it| {
+        let sent = model.left.appends - it.left.appends;
+        it.left.resends > 0
+            && it.brokers.iter().any(|broker| {
+                let leads = broker.replica.as_ref().filter(|replica| replica.is_leader());
+                let last = broker.disk.as_ref().and_then(|log| log.records().last());
+                leads.zip(last).is_some_and(|(leads, last)| {
+                    last.value + 1 == sent && i32::from(last.epoch) < leads.leader_epoch().0
+                })
+            })
     });
 
 fn acknowledged_after(state: &State, epoch: u8) -> bool {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::LeaderEpoch;
 use crate::check::memo::Memo;
 use crate::check::shared::Shared;
-use crate::invariant::replica::high_watermark_stands;
+use crate::invariant::replica::leader_stands;
 use crate::metadata::{RequestId, Response};
 use crate::replica::small_log::SmallBatch;
 use crate::replica::{Acks, Effect, Effects, Event, Fetch, FetchOutcome, Fetched};
@@ -28,6 +28,13 @@ impl ClusterModel {
     pub(super) fn append(&self, state: &mut State, leader: usize) {
         let value = self.left.appends - state.left.appends;
         state.left.appends -= 1;
+        let (request, batch) = (u64::from(value), self.batch(value));
+        self.step(state, leader, Event::Append { request, batch, acks: Acks::All });
+    }
+
+    pub(super) fn resend(&self, state: &mut State, leader: usize) {
+        let value = self.left.appends - state.left.appends - 1;
+        state.left.resends -= 1;
         let (request, batch) = (u64::from(value), self.batch(value));
         self.step(state, leader, Event::Append { request, batch, acks: Acks::All });
     }
@@ -146,21 +153,19 @@ impl ClusterModel {
         event: Event<SmallBatch>,
     ) -> Rc<Effects> {
         let State { brokers, history, .. } = state;
-        let (led, before) = leadership(&brokers[index]);
+        let before = leadership(&brokers[index]);
         let effects = STEPS.with_borrow_mut(|steps| {
             steps.step(&mut brokers[index], event, |Broker { replica, disk, .. }, event| {
                 let mut effects = Effects::new();
                 if let (Some(replica), Some(log)) = (replica, disk) {
                     replica.step(log, event, &mut effects);
-                    replica.forget_what_is_idle();
+                    replica.forget_what_is_idle(true);
                 }
                 Rc::new(effects)
             })
         });
         let broker = &brokers[index];
-        let (leads, after) = leadership(broker);
-        let stands = high_watermark_stands(before, after);
-        history.high_watermark_fell |= led.is_some() && led == leads && !stands;
+        history.high_watermark_fell |= !leader_stands(before, leadership(broker));
         history.read(broker);
         for effect in effects.iter() {
             match effect {

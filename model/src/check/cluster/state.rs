@@ -200,6 +200,8 @@ pub struct History {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Left {
     pub appends: u8,
+    /// Records that their producer sends once more.
+    pub resends: u8,
     /// Sessions of living brokers that run out.
     pub fences: u8,
     /// Followers that a leader finds silent.

@@ -43,6 +43,9 @@ pub(super) fn step(model: &ClusterModel, before: &State, action: Action, after: 
 fn sentence(model: &ClusterModel, state: &State, action: Action) -> String {
     match action {
         Action::Append { leader } => format!("a client sends a record to broker {leader}"),
+        Action::Resend { leader } => {
+            format!("the producer sends its last record again, to broker {leader}")
+        }
         Action::Replay { broker } => format!("broker {broker} replays the next metadata"),
         Action::Fetch { follower, lost } => {
             let lost = if lost { ", and the answer is lost" } else { "" };

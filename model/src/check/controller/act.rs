@@ -73,7 +73,7 @@ impl<'a> Turn<'a> {
         let Turn { model, mut state, touched, mut tail, verdict, .. } = self;
         if let Err(broken) = verdict {
             let at = judge::promises().position(|name| name == broken);
-            state.broken = at.and_then(|at| u8::try_from(at).ok());
+            state.broken = Some(at.expect("a promise that is on the list") as u8);
         }
         state.proposals.sort_unstable();
         let Some(mut machine) = touched else { return state };

@@ -27,16 +27,19 @@ macro_rules! mutation {
 }
 
 /// Aims at one guard: one partition on three brokers, and what may happen to it.
-const fn aim(left: Left) -> ControllerModel {
+pub(super) const fn aim(left: Left) -> ControllerModel {
     ControllerModel { left, ..CALM }
 }
 
 /// A partition of brokers 1 and 2, and where it may be moved.
-const fn move_to(targets: &'static [(u8, &'static [i32])], left: Left) -> ControllerModel {
+pub(super) const fn move_to(
+    targets: &'static [(u8, &'static [i32])],
+    left: Left,
+) -> ControllerModel {
     ControllerModel { name: "controller-reassign", topics: &[&[&[1, 2]]], targets, left, ..CALM }
 }
 
-const fn lagging(left: Left) -> ControllerModel {
+pub(super) const fn lagging(left: Left) -> ControllerModel {
     ControllerModel { name: "controller-failover", lag: 1, left, ..CALM }
 }
 
@@ -45,10 +48,10 @@ const fn with_elr(left: Left) -> ControllerModel {
 }
 
 /// One fencing after the other.
-const FENCES: Left = Left { fences: 1, ..NOTHING };
-const TWO_FENCES: Left = Left { fences: 2, ..NOTHING };
+pub(super) const FENCES: Left = Left { fences: 1, ..NOTHING };
+pub(super) const TWO_FENCES: Left = Left { fences: 2, ..NOTHING };
 const LOSS: Left = Left { fences: 2, losses: 1, ..NOTHING };
-const MOVE: Left = Left { reassignments: 1, proposals: 1, ..NOTHING };
+pub(super) const MOVE: Left = Left { reassignments: 1, proposals: 1, ..NOTHING };
 
 /// The second partition has more replicas than the first.
 const UNEQUAL: ControllerModel =

@@ -1,7 +1,7 @@
 //! What must hold of the controller, and the judgement of every step by it.
 
 use crate::invariant::metadata as promise;
-use crate::metadata::{Image, Record};
+use crate::metadata::{Image, Partition, Record};
 use crate::{NodeId, TopicPartition};
 
 use super::state::Happened;
@@ -108,12 +108,16 @@ pub fn fold(image: &mut Image, offset: crate::Offset, record: &Record) -> Verdic
     };
     image.replay(offset, record).map_err(|_| UNBROKEN)?;
     match (changed, record) {
-        (Some(was), Record::PartitionChange(change)) => match image.partition(change.id) {
-            Some(is) if promise::epochs_move_by_one(&was, is) => Ok(()),
-            _ => Err(NEXT_EPOCH),
-        },
+        (Some(was), Record::PartitionChange(change)) => {
+            judge_record(&was, image.partition(change.id))
+        }
         _ => Ok(()),
     }
+}
+
+/// What one record did to a partition.
+pub fn judge_record(was: &Partition, is: Option<&Partition>) -> Verdict {
+    if is.is_some_and(|is| promise::epochs_move_by_one(was, is)) { Ok(()) } else { Err(NEXT_EPOCH) }
 }
 
 /// What a step brought about, as a set of [`Happened`].

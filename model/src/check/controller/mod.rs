@@ -30,6 +30,8 @@ mod list;
 mod renumber;
 mod state;
 mod tell;
+#[cfg(test)]
+mod twins;
 
 pub use config::{
     ControllerModel, ELR, ELR_WIDE, FAILOVER, FAILOVER_WIDE, LIFE, LIVENESS, REASSIGN,

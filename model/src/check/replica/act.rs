@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::invariant::replica::high_watermark_stands;
+use crate::invariant::replica::leader_stands;
 use crate::log::{Extent, Log};
 use crate::replica::small_log::SmallBatch;
 use crate::replica::{Acks, Effect, Effects, Event, Fetch, FetchOutcome, Fetched, Timer};
@@ -224,8 +224,7 @@ impl ReplicaModel {
 
     fn tell(&self, state: &mut State, index: usize, told: Told) -> Rc<Effects> {
         let State { brokers, history, .. } = state;
-        let led = leadership(&brokers[index]);
-        let before = brokers[index].replica.high_watermark();
+        let before = leadership(&brokers[index]);
         let effects = STEPS.with_borrow_mut(|steps| {
             steps.step(&mut brokers[index], told, |Broker { replica, log, .. }, told| {
                 let event = match told {
@@ -234,13 +233,12 @@ impl ReplicaModel {
                 };
                 let mut effects = Effects::new();
                 replica.step(log, event, &mut effects);
-                replica.forget_what_is_idle();
+                replica.forget_what_is_idle(false);
                 Rc::new(effects)
             })
         });
         let broker = &brokers[index];
-        let stands = high_watermark_stands(before, broker.replica.high_watermark());
-        history.high_watermark_fell |= led.is_some() && led == leadership(broker) && !stands;
+        history.high_watermark_fell |= !leader_stands(before, leadership(broker));
         history.read(broker);
         for effect in effects.iter() {
             if let Effect::Reply { request, result: Ok(appended) } = effect
@@ -288,9 +286,9 @@ impl ReplicaModel {
     }
 }
 
-/// The epoch that the broker leads, if it leads one.
-fn leadership(broker: &Broker) -> Option<LeaderEpoch> {
-    broker.replica.is_leader().then(|| broker.replica.leader_epoch())
+/// The epoch that the broker leads, if it leads one, and its high watermark.
+fn leadership(Broker { replica, .. }: &Broker) -> (Option<LeaderEpoch>, Offset) {
+    (replica.is_leader().then(|| replica.leader_epoch()), replica.high_watermark())
 }
 
 /// A refusal says nothing that asking again would not; a held fetch waits for records or a higher

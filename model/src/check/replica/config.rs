@@ -137,7 +137,7 @@ pub fn configurations() -> Vec<Configuration> {
 }
 
 /// Aims a configuration at a guard: leader epochs, records and fencings, and what else is given.
-const fn aim(leader_epochs: i32, appends: u8, fences: u8) -> ReplicaModel {
+pub(super) const fn aim(leader_epochs: i32, appends: u8, fences: u8) -> ReplicaModel {
     ReplicaModel {
         name: "replica",
         max_leader_epoch: LeaderEpoch(leader_epochs - 1),

@@ -18,6 +18,8 @@ mod list;
 mod projection;
 mod state;
 mod tell;
+#[cfg(test)]
+mod twins;
 
 pub use config::{
     FAULTS, FLUSHED, IN_FLIGHT, PAGE_CACHE, PRODUCER, RESTARTS, ReplicaModel, SHRINKS,
