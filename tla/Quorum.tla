@@ -69,16 +69,17 @@ Step(i, r, used) ==
         n == IF quick THEN Flushed(r.n) ELSE r.n
         changed == Stored(n) # Stored(node[i])
         stores == changed /\ ~quick
+        out == r.out \cup Leaving(node[i], n)
         early == IF Holds("vote-before-durable") THEN {}
                  ELSE {m \in r.out : m.kind = "VoteResponse"}
-        now == Reachable(IF stores THEN early ELSE r.out)
+        now == Reachable(IF stores THEN early ELSE out)
         files == IF changed /\ quick THEN [file EXCEPT ![i] = Stored(n)] ELSE file
     IN  /\ n.epoch <= Limit.epoch
         /\ node' = [node EXCEPT ![i] = n]
         /\ durable' = IF quick THEN [durable EXCEPT ![i] = n.log] ELSE durable
         /\ file' = files
         /\ pending' = IF stores THEN [pending EXCEPT ![i] = <<Stored(n)>>] ELSE pending
-        /\ outbox' = IF stores THEN [outbox EXCEPT ![i] = Reachable(r.out \ early)] ELSE outbox
+        /\ outbox' = IF stores THEN [outbox EXCEPT ![i] = Reachable(out \ early)] ELSE outbox
         /\ msgs' = Heard((msgs \ used) \cup now, files)
         /\ Remember({n})
 
@@ -151,7 +152,8 @@ FlushLog(i) ==
     /\ node' = [node EXCEPT ![i] = Flushed(node[i])]
     /\ durable' = [durable EXCEPT ![i] = node[i].log]
     /\ Remember({node'[i]})
-    /\ UNCHANGED <<file, pending, outbox, msgs, spent>>
+    /\ msgs' = msgs \cup Reachable(Leaving(node[i], node'[i]))
+    /\ UNCHANGED <<file, pending, outbox, spent>>
 
 StoreFile(i) ==
     /\ pending[i] # <<>>
