@@ -1,5 +1,8 @@
 //! What real processes did under faults, run again through the same functions.
 
+#[path = "traces/voters.rs"]
+mod voters;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
