@@ -1,5 +1,7 @@
 //! What real processes did under faults, run again through the same functions.
 
+#[path = "traces/operator.rs"]
+mod operator;
 #[path = "traces/voters.rs"]
 mod voters;
 
@@ -128,6 +130,7 @@ fn a_cluster_that_was_killed_paused_cut_and_restarted_replays_to_the_same_digest
     wait_for_isr(&brokers, 3);
     let acked = load.finish();
     assert_nothing_lost(&acked, &read_all("t", &brokers));
+    operator::operate(&mut cluster);
 
     let report = cluster.assert_traces_replay();
     let recordings = report["recordings"].as_array().expect("recordings");
@@ -138,7 +141,7 @@ fn a_cluster_that_was_killed_paused_cut_and_restarted_replays_to_the_same_digest
     };
     assert_eq!(runs(controller), 2, "both runs of the controller that was killed");
     let started: usize = cluster.nodes().map(|node| runs(node.id)).sum();
-    assert_eq!(started, 6 + 3, "every run of every node is there");
+    assert_eq!(started, 6 + 4, "every run of every node is there");
     // A shard without partitions has nothing to record; a quorum always has.
     let mut quorums = recordings.iter().filter(|it| it["thread"] == "quorum");
     assert!(quorums.all(|it| it["entries"].as_u64() > Some(10)), "{recordings:?}");
