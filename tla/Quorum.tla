@@ -69,16 +69,17 @@ Step(i, r, used) ==
         n == IF quick THEN Flushed(r.n) ELSE r.n
         changed == Stored(n) # Stored(node[i])
         stores == changed /\ ~quick
+        out == r.out \cup Leaving(node[i], n)
         early == IF Holds("vote-before-durable") THEN {}
                  ELSE {m \in r.out : m.kind = "VoteResponse"}
-        now == Reachable(IF stores THEN early ELSE r.out)
+        now == Reachable(IF stores THEN early ELSE out)
         files == IF changed /\ quick THEN [file EXCEPT ![i] = Stored(n)] ELSE file
     IN  /\ n.epoch <= Limit.epoch
         /\ node' = [node EXCEPT ![i] = n]
         /\ durable' = IF quick THEN [durable EXCEPT ![i] = n.log] ELSE durable
         /\ file' = files
         /\ pending' = IF stores THEN [pending EXCEPT ![i] = <<Stored(n)>>] ELSE pending
-        /\ outbox' = IF stores THEN [outbox EXCEPT ![i] = Reachable(r.out \ early)] ELSE outbox
+        /\ outbox' = IF stores THEN [outbox EXCEPT ![i] = Reachable(out \ early)] ELSE outbox
         /\ msgs' = Heard((msgs \ used) \cup now, files)
         /\ Remember({n})
 
@@ -151,7 +152,8 @@ FlushLog(i) ==
     /\ node' = [node EXCEPT ![i] = Flushed(node[i])]
     /\ durable' = [durable EXCEPT ![i] = node[i].log]
     /\ Remember({node'[i]})
-    /\ UNCHANGED <<file, pending, outbox, msgs, spent>>
+    /\ msgs' = msgs \cup Reachable(Leaving(node[i], node'[i]))
+    /\ UNCHANGED <<file, pending, outbox, spent>>
 
 StoreFile(i) ==
     /\ pending[i] # <<>>
@@ -166,12 +168,14 @@ Survivors(i) ==
 
 \* What a snapshot covers is on disk with it (Q11).
 Covered(n, log) ==
-    SubSeq(n.log, 1, n.start) \o (IF Len(log) > n.start THEN SubSeq(log, n.start + 1, Len(log)) ELSE <<>>)
+    SubSeq(n.log, 1, n.snapshot)
+        \o (IF Len(log) > n.snapshot THEN SubSeq(log, n.snapshot + 1, Len(log)) ELSE <<>>)
 
 \* The process dies and starts on what its disk has kept.  What was under way from it is lost; what
-\* was under way to it may come late, to the new process.
-Crash(i, log, stored, late) ==
-    LET r == Restarted(node[i], stored, Covered(node[i], log), node[i].start)
+\* was under way to it may come late, to the new process.  The files of what a snapshot covers may
+\* still be there.
+Crash(i, log, stored, late, start) ==
+    LET r == Restarted(node[i], stored, Covered(node[i], log), start)
         gone == {m \in msgs : m.from = i \/ (m.to = i /\ ~late)}
     IN  /\ node' = [node EXCEPT ![i] = r.n]
         /\ durable' = [durable EXCEPT ![i] = SubSeq(r.n.log, 1, r.n.flushed)]
@@ -185,8 +189,9 @@ CrashLosing(i) ==
     /\ May("crashes")
     /\ \E log \in Survivors(i),
           stored \in {file[i]} \cup {pending[i][k] : k \in 1..Len(pending[i])},
-          late \in {FALSE} \cup {\E m \in msgs : m.to = i} :
-            Crash(i, log, stored, late)
+          late \in {FALSE} \cup {\E m \in msgs : m.to = i},
+          start \in {0, node[i].snapshot} :
+            Crash(i, log, stored, late, start)
     /\ Spend("crashes")
 
 \* The disk is replaced: another directory, and nothing on it.
@@ -207,7 +212,7 @@ Wipe(i) ==
 \* Q11: of what is committed only.
 TakeSnapshot(i) ==
     /\ Ready(i) /\ May("snapshots")
-    /\ \E end \in (node[i].start + 1)..node[i].hw : Step(i, Quiet(Snapshot(node[i], end)), {})
+    /\ \E end \in (node[i].snapshot + 1)..node[i].hw : Step(i, Quiet(Snapshot(node[i], end)), {})
     /\ Spend("snapshots")
 
 \* Q12.  Whether the new voter has caught up is a question of availability.

@@ -35,8 +35,7 @@ VotersRecord(e, keys) == [epoch |-> e, number |-> 0, voters |-> keys]
 LastEpoch(log) == IF log = <<>> THEN 0 ELSE log[Len(log)].epoch
 
 \* The largest number of 0..k for which Test holds, which it does for 0.
-Last(k, Test(_)) ==
-    LET all == {at \in 0..k : Test(at)} IN CHOOSE last \in all : \A at \in all : at <= last
+Last(k, Test(_)) == CHOOSE last \in 0..k : Test(last) /\ \A at \in (last + 1)..k : ~Test(at)
 
 \* Q6: the largest epoch in what is kept of the log that is not above e, and where it ends.
 EndOfEpoch(n, e) ==
@@ -82,7 +81,7 @@ NewNode(id, dir, bootstrap) ==
     [id |-> id, dir |-> dir, bootstrap |-> bootstrap,
      epoch |-> 0, vote |-> NoKey, role |-> "Unattached", leader |-> None, fetched |-> FALSE,
      granted |-> {}, refused |-> {}, ends |-> Nobody, hw |-> 0,
-     log |-> <<>>, start |-> 0, flushed |-> 0]
+     log |-> <<>>, start |-> 0, snapshot |-> 0, flushed |-> 0]
 
 \* A node's fields that mean something in one role only have one value in all others.
 Become(n, role, leader) ==
@@ -312,11 +311,18 @@ OnEnd(n, m) ==
             [] m.epoch = n.epoch /\ n.leader = m.from -> LoseLeader(n)
             [] OTHER -> n)
 
+\* Q10.
+Farewell(n) ==
+    IF ~Holds("drop-end-quorum") THEN {}
+    ELSE {[kind |-> "End", from |-> n.id, to |-> key[1], epoch |-> n.epoch] : key \in Peers(n)}
+
 \* Q9, Q10.
-Resign(n) ==
-    Says(Become(n, IF IsVoter(n) THEN "Resigned" ELSE "Unattached", None),
-         IF ~Holds("drop-end-quorum") THEN {}
-         ELSE {[kind |-> "End", from |-> n.id, to |-> key[1], epoch |-> n.epoch] : key \in Peers(n)})
+Resign(n) == Says(Become(n, IF IsVoter(n) THEN "Resigned" ELSE "Unattached", None), Farewell(n))
+
+\* Q12: so does a leader whose removal is committed, when its high watermark gets there.
+Leaving(before, after) ==
+    IF before.role = "Leader" /\ after.role = "Unattached" /\ after.epoch = before.epoch
+    THEN Farewell(after) ELSE {}
 
 -----------------------------------------------------------------------------
 (* Fetching (Q6, Q7, Q8).                                                  *)
@@ -349,24 +355,28 @@ NoEnd == [epoch |-> 0, end |-> 0]
 \* Q11: what a snapshot is called: where it ends, and the epoch of its last record.
 SnapshotId(log, end) == [epoch |-> LastEpoch(SubSeq(log, 1, end)), end |-> end]
 
-\* Q11: the log no longer reaches back to the fetcher, or it is empty and a snapshot is quicker.
+\* Q11: the log no longer reaches back to the fetcher, or it is empty and a snapshot is quicker.  At
+\* the log's start only a snapshot tells the epoch of what is below.
 NeedsSnapshot(n, m) ==
-    /\ n.start > 0
+    /\ n.snapshot > 0
     /\ \/ m.offset = 0
        \/ m.offset < n.start
-       \/ m.offset = n.start /\ m.lastEpoch # SnapshotId(n.log, n.start).epoch
+       \/ /\ n.start > 0 /\ m.offset = n.start
+          /\ [epoch |-> m.lastEpoch, end |-> m.offset] # SnapshotId(n.log, n.snapshot)
 
-\* An answer has as many records as fit; one is the finest grain.
-OnFetchSized(n, m, size) ==
+\* An answer has as many records as fit; one is the finest grain.  Then is what the leader does about
+\* a valid fetch before it reads its log for it.
+OnFetchThen(n, m, size, Then(_)) ==
     LET end == EndOfEpoch(n, m.lastEpoch)
         valid == /\ end.epoch = m.lastEpoch
                  /\ m.offset <= end.end \/ ~Holds("ack-own-end")
-    IN  CASE m.epoch # n.epoch \/ n.role # "Leader" -> FetchAnswer(n, m, "Refused", <<>>, 0, NoEnd)
+    IN  CASE m.epoch # n.epoch -> FetchAnswer(n, m, "Fenced", <<>>, 0, NoEnd)
+          [] m.epoch = n.epoch /\ n.role # "Leader" -> FetchAnswer(n, m, "Refused", <<>>, 0, NoEnd)
           [] m.epoch = n.epoch /\ n.role = "Leader" /\ NeedsSnapshot(n, m) ->
-                FetchAnswer(n, m, "Snapshot", <<>>, 0, SnapshotId(n.log, n.start))
+                FetchAnswer(n, m, "Snapshot", <<>>, 0, SnapshotId(n.log, n.snapshot))
           [] m.epoch = n.epoch /\ n.role = "Leader" /\ ~NeedsSnapshot(n, m)
                 /\ (valid \/ ~Holds("ignore-divergence")) ->
-                LET next == RecordFetch(n, m)
+                LET next == Then(RecordFetch(n, m))
                     records == SubSeq(next.log, m.offset + 1, Min(m.offset + size, Len(next.log)))
                 IN  IF next.role = "Leader"
                     THEN FetchAnswer(next, m, "Records", records, next.hw, NoEnd)
@@ -375,7 +385,7 @@ OnFetchSized(n, m, size) ==
                 LET next == IF Holds("commit-on-nack") THEN n ELSE RecordFetch(n, m)
                 IN  FetchAnswer(next, m, "Diverging", <<>>, next.hw, end)
 
-OnFetch(n, m) == OnFetchSized(n, m, 1)
+OnFetch(n, m) == LET AsItIs(next) == next IN OnFetchThen(n, m, 1, AsItIs)
 
 \* Q8: what the leader does not have goes, and the voters fall back with it; the high watermark of
 \* such an answer is not taken (KAFKA-14704).
@@ -404,6 +414,8 @@ OnFetchResponse(n, m) ==
                 /\ (n.role # "Follower" \/ n.leader # m.from \/ ~(current \/ again)) -> Quiet(n)
           [] OTHER ->
                 CASE m.outcome = "Refused" -> Quiet(LoseLeader(n))
+                     \* To a fetch of an earlier epoch: that it leads no more it does not say.
+                  [] m.outcome = "Fenced" -> Quiet(n)
                   [] m.outcome = "Diverging" -> Quiet(OnDiverging(n, m))
                   [] m.outcome = "Records" ->
                         Quiet(OnRecords(IF current THEN n ELSE Truncated(n, m.offset), m))
@@ -413,16 +425,21 @@ OnFetchResponse(n, m) ==
 
 -----------------------------------------------------------------------------
 (* Snapshots (Q11).  What a snapshot holds is kept here as the records     *)
-(* that it replaces: state.                                                *)
+(* that it replaces: state.  The log begins where the latest one ends, or  *)
+(* before it: files are dropped as a whole, so that a restart may find     *)
+(* again what was cut off.                                                 *)
 
 \* The records below an end become a snapshot and the log's start moves there.
-Snapshot(n, end) == [n EXCEPT !.start = end]
+Snapshot(n, end) == [n EXCEPT !.start = end, !.snapshot = end]
 
+\* A voter that takes a snapshot is in touch with its leader, and has acknowledged nothing.
 OnFetchSnapshot(n, m) ==
     LET there == /\ m.epoch = n.epoch /\ n.role = "Leader"
-                 /\ n.start = m.id.end /\ m.id = SnapshotId(n.log, n.start)
+                 /\ n.snapshot = m.id.end /\ m.id = SnapshotId(n.log, n.snapshot)
+        voter == \E key \in VotersOf(n) : Same(key, m.replica)
+        next == IF there /\ voter THEN [n EXCEPT !.ends[m.from] = Max(@, 0)] ELSE n
         upTo == IF Holds("snapshot-off-by-one") THEN m.id.end ELSE m.id.end - 1
-    IN  Says(n, {[kind |-> "FetchSnapshotResponse", from |-> n.id, to |-> m.from, epoch |-> n.epoch,
+    IN  Says(next, {[kind |-> "FetchSnapshotResponse", from |-> n.id, to |-> m.from, epoch |-> n.epoch,
                   leader |-> n.leader, id |-> m.id, found |-> there,
                   state |-> IF there THEN SubSeq(n.log, 1, upTo) ELSE <<>>]})
 
@@ -432,13 +449,15 @@ Install(n, m) ==
     LET continues == Len(n.log) >= m.id.end /\ SnapshotId(n.log, m.id.end) = m.id
         rest == IF continues THEN SubSeq(n.log, m.id.end + 1, Len(n.log)) ELSE <<>>
         log == m.state \o rest
-    IN  [n EXCEPT !.log = log, !.start = m.id.end, !.hw = m.id.end, !.flushed = Len(log),
-                  !.fetched = TRUE]
+    IN  [n EXCEPT !.log = log, !.start = m.id.end, !.snapshot = m.id.end, !.hw = m.id.end,
+                  !.flushed = Len(log)]
+
+TakesSnapshot(n, m) ==
+    m.epoch = n.epoch /\ n.role = "Follower" /\ n.leader = m.from /\ m.found /\ m.id.end > n.hw
 
 OnFetchSnapshotResponse(n, m) ==
     CASE m.epoch # n.epoch -> Quiet(Learn(n, m.epoch, m.leader))
-      [] m.epoch = n.epoch /\ n.role = "Follower" /\ n.leader = m.from /\ m.found /\ m.id.end > n.hw ->
-            Quiet(StandDown(Install(n, m)))
+      [] TakesSnapshot(n, m) -> Quiet(StandDown(Install([n EXCEPT !.fetched = TRUE], m)))
       [] OTHER -> Quiet(n)
 
 -----------------------------------------------------------------------------
@@ -478,7 +497,7 @@ ChangeVoters(n, keys) ==
 Restarted(n, file, log, start) ==
     LET fresh == [NewNode(n.id, n.dir, n.bootstrap)
                     EXCEPT !.epoch = file.epoch, !.vote = file.vote, !.log = log, !.start = start,
-                           !.flushed = Len(log), !.hw = start]
+                           !.snapshot = n.snapshot, !.flushed = Len(log), !.hw = start]
         led == \/ file.leader = n.id
                \/ file.vote = Key(n) /\ file.leader = None /\ LastEpoch(log) = file.epoch
     IN  CASE file.epoch < LastEpoch(log) ->

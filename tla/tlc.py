@@ -17,6 +17,8 @@ TLA = pathlib.Path(__file__).resolve().parent
 ROOT = TLA.parent
 CACHE = pathlib.Path(os.environ.get("TLA_CACHE", ROOT / "target/tla")).resolve()
 HEAP = os.environ.get("TLC_HEAP", "3g")
+# Recursive operators go as deep as logs are long.
+STACK = "64m"
 
 
 def jar():
@@ -53,8 +55,7 @@ def run(module, config, *options, timeout=3600, workers=1, directory=TLA):
     """Runs TLC on `module` (a file in `directory`) with the configuration file `config`."""
     meta = tempfile.mkdtemp(prefix="tlc-")
     library = f"-DTLA-Library={TLA}"
-    # Recursive operators over the lines of a trace go deeper than the JVM's own default allows.
-    command = ["java", f"-Xmx{HEAP}", "-Xss64m", "-XX:+UseParallelGC", f"-XX:ParallelGCThreads={workers}", library, "-cp",
+    command = ["java", f"-Xmx{HEAP}", f"-Xss{STACK}", "-XX:+UseParallelGC", f"-XX:ParallelGCThreads={workers}", library, "-cp",
                jar(), "tlc2.TLC", "-workers", workers, "-metadir", meta, "-config", config,
                *options, pathlib.Path(module).name]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -9,6 +9,7 @@ pub mod load;
 pub mod node;
 pub mod producer;
 pub mod proxy;
+pub mod quorum;
 pub mod wait;
 pub mod wire;
 

@@ -1,5 +1,10 @@
 //! What real processes did under faults, run again through the same functions.
 
+#[path = "traces/operator.rs"]
+mod operator;
+#[path = "traces/voters.rs"]
+mod voters;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
@@ -8,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use kraft_tests::load::{Load, assert_nothing_lost, read_all};
+use kraft_tests::producer::{Producer, batch};
+use kraft_tests::wire::Connection;
 use kraft_tests::{Cluster, Layout, Proxy, binary, cluster, eventually, wire};
 
 fn kraft(arguments: &[&str], path: &Path, input: &str) -> Output {
@@ -42,6 +49,21 @@ fn partition(asked: &[SocketAddr]) -> Option<wire::Partition> {
 fn wait_for_isr(asked: &[SocketAddr], size: usize) {
     eventually(&format!("the ISR has {size} members"), || {
         partition(asked).filter(|found| found.isr.len() == size)
+    });
+}
+
+/// The leader refuses what has to be replicated: its ISR is too small.
+fn wait_for_refusal(asked: &[SocketAddr]) {
+    /// NOT_ENOUGH_REPLICAS
+    const TOO_FEW: i16 = 19;
+    let batch = batch(&[b"refused"], Producer::NONE);
+    eventually("a batch is refused", || {
+        asked.iter().find(|address| {
+            let answer = Connection::open(**address).and_then(|mut connection| {
+                wire::produce(&mut connection, "t", 0, -1, batch.clone())
+            });
+            answer.is_ok_and(|(code, _)| code == TOO_FEW)
+        })
     });
 }
 
@@ -111,8 +133,13 @@ fn a_cluster_that_was_killed_paused_cut_and_restarted_replays_to_the_same_digest
     cluster.node(victim).resume();
     wait_for_isr(&brokers, 3);
 
+    // Whom the leader asks for a smaller ISR does not answer; another one does in the end.
+    let silent = eventually("a controller is active", || cluster.active_controller());
+    cluster.node(silent).pause();
     cables.iter().for_each(Proxy::break_off);
     wait_for_isr(&brokers, 1);
+    wait_for_refusal(&brokers);
+    cluster.node(silent).resume();
     cables.iter().for_each(Proxy::mend);
     wait_for_isr(&brokers, 3);
     load.wait_for_more(50);
@@ -125,6 +152,7 @@ fn a_cluster_that_was_killed_paused_cut_and_restarted_replays_to_the_same_digest
     wait_for_isr(&brokers, 3);
     let acked = load.finish();
     assert_nothing_lost(&acked, &read_all("t", &brokers));
+    operator::operate(&mut cluster);
 
     let report = cluster.assert_traces_replay();
     let recordings = report["recordings"].as_array().expect("recordings");
@@ -135,7 +163,7 @@ fn a_cluster_that_was_killed_paused_cut_and_restarted_replays_to_the_same_digest
     };
     assert_eq!(runs(controller), 2, "both runs of the controller that was killed");
     let started: usize = cluster.nodes().map(|node| runs(node.id)).sum();
-    assert_eq!(started, 6 + 3, "every run of every node is there");
+    assert_eq!(started, 6 + 4, "every run of every node is there");
     // A shard without partitions has nothing to record; a quorum always has.
     let mut quorums = recordings.iter().filter(|it| it["thread"] == "quorum");
     assert!(quorums.all(|it| it["entries"].as_u64() > Some(10)), "{recordings:?}");

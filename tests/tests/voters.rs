@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use kraft_tests::load::{Load, assert_nothing_lost, read_all};
+use kraft_tests::quorum::{quorum, through_brokers, wait_for_voters};
 use kraft_tests::{Cluster, Layout, eventually, wire};
 use serde_json::Value;
 
@@ -42,50 +43,6 @@ impl Creations {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("no panic")
     }
-}
-
-/// The addresses of the controllers that run.
-fn controllers(cluster: &Cluster) -> String {
-    let running = cluster.nodes().filter(|node| node.is_controller && node.is_running());
-    running.map(|node| node.controller_address().to_string()).collect::<Vec<_>>().join(",")
-}
-
-/// `kraft quorum ...`, asking controllers; what it printed.
-fn quorum(cluster: &Cluster, words: &[&str]) -> Result<Value, String> {
-    let mut command = cluster.kraft(&["quorum"]);
-    command.args(words).args(["--output", "json", "--bootstrap-controller"]);
-    run(command.arg(controllers(cluster)))
-}
-
-/// The same through the brokers.
-fn through_brokers(cluster: &Cluster, words: &[&str]) -> Result<Value, String> {
-    let mut command = cluster.kraft(&["quorum"]);
-    command.args(words).args(["--output", "json", "--bootstrap-server"]);
-    run(command.arg(cluster.bootstrap()))
-}
-
-fn run(command: &mut std::process::Command) -> Result<Value, String> {
-    let output = command.output().expect("kraft runs");
-    match output.status.success() {
-        true => Ok(serde_json::from_slice(&output.stdout).expect("JSON")),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-    }
-}
-
-fn ids(voters: &Value) -> Vec<i64> {
-    let mut ids: Vec<i64> =
-        voters.as_array().expect("a list").iter().filter_map(Value::as_i64).collect();
-    ids.sort_unstable();
-    ids
-}
-
-/// Waits until the leader says that these vote.
-fn wait_for_voters(cluster: &Cluster, expected: &[i64]) {
-    eventually(&format!("{expected:?} vote and one of them leads"), || {
-        let status = quorum(cluster, &["status"]).ok()?;
-        let leads = status["leader"].as_i64().is_some_and(|leader| expected.contains(&leader));
-        (leads && ids(&status["voters"]) == expected).then_some(())
-    });
 }
 
 /// The directory id of the node, as the leader shows it, and whether it votes with it.

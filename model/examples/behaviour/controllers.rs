@@ -253,6 +253,10 @@ impl Controllers {
             (action, _) => action,
         };
         let broker = cause.broker.or(changed.map(|change| change.broker));
+        if action == "Unregister" {
+            // An operator says so of a broker that will not come back; how it ended is not seen.
+            self.say("Gone", broker, []);
+        }
         let mut fields = vec![("image", image.unwrap_or(Value::Int(0)))];
         if let Some(target) = &cause.target {
             fields.push(("target", Value::sequence(target.iter().map(|&it| self.id(it).into()))));
