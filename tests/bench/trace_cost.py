@@ -41,7 +41,7 @@ def measure(size, options, is_traced):
         records = max(options.bytes // size, 1)
         for count in (records // 4, records):
             answer = kraft("bench", "produce", "cost", "--partitions", 3, "--replication-factor", 3, "--size", size,
-                           "--records", count, "--bootstrap-server", status["bootstrap"], "--output", "json")
+                           "--records", count, "--bootstrap-server", status["bootstrap"])
         return json.loads(answer)["megabytes_per_second"]
     finally:
         subprocess.run([str(KRAFT), "down", "--dir", str(directory / "cluster")], stdout=subprocess.DEVNULL, check=False)
