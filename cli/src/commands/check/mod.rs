@@ -31,7 +31,7 @@ pub struct CheckArgs {
     /// Only list the models and the mutations with their bounds
     #[arg(long)]
     list: bool,
-    /// How much to check: quick takes about a minute on two cores, full a quarter of an hour, deep hours
+    /// How much to check: quick takes about a minute on two cores, full twenty minutes, deep hours
     #[arg(long, value_enum, default_value_t = TierArg::Quick)]
     tier: TierArg,
     /// Give up on a model after about so many states, each counted as often as it is met

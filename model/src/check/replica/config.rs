@@ -131,7 +131,7 @@ pub fn configurations() -> Vec<Configuration> {
         configuration!(PAGE_CACHE, Tier::Quick),
         configuration!(FLUSHED, Tier::Full),
         configuration!(RESTARTS_FLUSHED, Tier::Full),
-        configuration!(STOPS, Tier::Deep),
+        configuration!(STOPS, Tier::Full),
         configuration!(FAULTS, Tier::Deep),
     ]
 }
