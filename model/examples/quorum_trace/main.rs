@@ -20,7 +20,7 @@ mod read;
 use std::fmt::{Display, Write as _};
 use std::process::ExitCode;
 
-use lines::write_lines;
+use lines::{hand_out, write_lines};
 use read::recordings;
 use story::Story;
 
@@ -30,16 +30,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let recorded = recordings(&directory, |name| name.contains("_quorum_"));
-    match recorded.and_then(Story::of).and_then(|story| module(&story)) {
-        Ok(module) => {
-            print!("{module}");
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            eprintln!("{directory}: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    hand_out(&directory, recorded.and_then(Story::of).and_then(|story| module(&story)))
 }
 
 fn module(story: &Story) -> Result<String, String> {

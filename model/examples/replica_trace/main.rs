@@ -32,7 +32,7 @@ mod partition;
 mod read;
 mod values;
 
-use lines::write_lines;
+use lines::{hand_out, write_lines};
 use partition::partition_value;
 use read::recordings;
 
@@ -43,16 +43,8 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let recorded = recordings(&directory, |_| true);
-    match recorded.and_then(|it| Story::of(it, arguments.next().as_deref())) {
-        Ok(module) => {
-            print!("{module}");
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            eprintln!("{directory}: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    let wanted = arguments.next();
+    hand_out(&directory, recorded.and_then(|it| Story::of(it, wanted.as_deref())))
 }
 
 /// A step of one replica.
