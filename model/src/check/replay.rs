@@ -85,9 +85,9 @@ mod tests {
         let again = (judge().subject.replay)(&actions);
         assert_eq!(again.steps, story.steps);
         assert_eq!(again.end, End::Broken { property: story.property, rule: story.rule });
-        // A page of the Explorer names the start and every step by a fingerprint.
-        let fingerprints = again.page.rsplit("/#/steps/").next().unwrap_or_default().split('/');
-        assert_eq!(fingerprints.count(), actions.len() + 1);
+        // A page of the Explorer names the start and every step by its place among the possible ones.
+        let places = again.page.rsplit("/#/steps/").next().unwrap_or_default().split('/');
+        assert_eq!(places.count(), actions.len() + 1);
 
         let shorter = (judge().subject.replay)(&actions[..actions.len() - 1]);
         assert_eq!(shorter.end, End::Holds);
