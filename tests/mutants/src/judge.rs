@@ -1,0 +1,198 @@
+//! Runs the tests against each mutant, the quick ones first, and stops at the first that fails.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::compile::Built;
+use crate::list::Mutant;
+
+/// What a run of one test program may take; a mutant under which it takes longer is noticed.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Verdict {
+    pub name: String,
+    /// The test that failed; none noticed it.
+    pub killer: Option<String>,
+    /// Whether the models were asked as well.
+    pub models: bool,
+    pub seconds: f64,
+}
+
+/// A test program, and which of its tests.
+struct Suite {
+    program: &'static str,
+    filters: &'static [&'static str],
+}
+
+const ALL: &[&str] = &[];
+const MACHINES: &[&str] = &["raft::", "metadata::", "replica::", "broker::"];
+/// Seconds.
+const QUICK: &[Suite] = &[
+    Suite { program: "quorum_stories", filters: ALL },
+    Suite { program: "controller", filters: ALL },
+    Suite { program: "replay", filters: ALL },
+    Suite { program: "kraft_model", filters: MACHINES },
+    Suite { program: "kraft_model", filters: ALL },
+    Suite { program: "simulation", filters: ALL },
+];
+
+/// The models that a file's machine is in: a minute, if none notices.
+fn models(file: &str) -> &'static [Suite] {
+    match file.split('/').nth(2) {
+        Some("raft") => &[
+            Suite { program: "quorum_abstract", filters: ALL },
+            Suite { program: "quorum", filters: ALL },
+        ],
+        Some("metadata") => &[
+            Suite { program: "controller_model", filters: ALL },
+            Suite { program: "cluster", filters: ALL },
+        ],
+        Some("replica") => &[
+            Suite { program: "replica", filters: ALL },
+            Suite { program: "cluster", filters: ALL },
+        ],
+        _ => &[Suite { program: "cluster", filters: ALL }],
+    }
+}
+
+/// All that is known of the mutants in the end: the quick tests are run against all of them, and then the
+/// models against those that are left.
+pub fn all(built: &Built, mutants: &[&Mutant], kept: &Path) -> Result<BTreeMap<String, Verdict>> {
+    let mut known: BTreeMap<String, Verdict> = BTreeMap::new();
+    for line in fs::read_to_string(kept)?.lines() {
+        let verdict: Verdict = serde_json::from_str(line)?;
+        known.insert(verdict.name.clone(), verdict);
+    }
+    if known.is_empty() {
+        unchanged(built)?;
+    }
+    let file = Mutex::new(OpenOptions::new().append(true).open(kept)?);
+    for models in [false, true] {
+        let is_due = |mutant: &&&Mutant| match known.get(&mutant.name) {
+            Some(verdict) => models && !verdict.models && verdict.killer.is_none(),
+            None => true,
+        };
+        let due: Vec<&Mutant> = mutants.iter().filter(is_due).copied().collect();
+        println!("{} of {} are due for {}", due.len(), mutants.len(), if models { "models" } else { "tests" });
+        let next = AtomicUsize::new(0);
+        let workers = thread::available_parallelism()?.get();
+        let verdicts: Shared<Vec<Vec<Verdict>>> = thread::scope(|scope| {
+            let hands: Vec<_> =
+                (0..workers).map(|_| scope.spawn(|| work(built, &due, models, &next, &file))).collect();
+            hands.into_iter().map(|hand| hand.join().map_err(|_| "a worker panicked".to_owned())?).collect()
+        });
+        known.extend(verdicts?.into_iter().flatten().map(|verdict| (verdict.name.clone(), verdict)));
+    }
+    let chosen: HashSet<&str> = mutants.iter().map(|mutant| mutant.name.as_str()).collect();
+    known.retain(|name, _| chosen.contains(name.as_str()));
+    Ok(known)
+}
+
+/// With no mutant on, everything passes, or no verdict would mean anything.
+fn unchanged(built: &Built) -> Result<()> {
+    let files = ["model/src/raft", "model/src/metadata", "model/src/replica"];
+    for suite in QUICK.iter().chain(files.iter().flat_map(|file| models(file))) {
+        if let Some(killer) = run(built, suite, 0)? {
+            return Err(format!("without any change {killer} fails").into());
+        }
+    }
+    Ok(())
+}
+
+type Shared<T> = std::result::Result<T, String>;
+
+fn work(
+    built: &Built,
+    due: &[&Mutant],
+    models: bool,
+    next: &AtomicUsize,
+    file: &Mutex<File>,
+) -> Shared<Vec<Verdict>> {
+    let mut verdicts = Vec::new();
+    while let Some(mutant) = due.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let verdict = judge(built, mutant, models).map_err(|error| error.to_string())?;
+        let line = serde_json::to_string(&verdict).map_err(|error| error.to_string())?;
+        let mut file = file.lock().map_err(|_| "a worker panicked")?;
+        writeln!(file, "{line}").map_err(|error| error.to_string())?;
+        if models && verdict.killer.is_none() {
+            println!("survived: {}", verdict.name);
+        }
+        verdicts.push(verdict);
+    }
+    Ok(verdicts)
+}
+
+fn judge(built: &Built, mutant: &Mutant, asked: bool) -> Result<Verdict> {
+    let began = Instant::now();
+    let suites = if asked { models(&mutant.file) } else { QUICK };
+    let mut killer = None;
+    for suite in suites {
+        killer = run(built, suite, mutant.id)?;
+        if killer.is_some() {
+            break;
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Verdict { name: mutant.name.clone(), killer, models: asked, seconds })
+}
+
+/// The first test that fails, if one does.
+fn run(built: &Built, suite: &Suite, id: u32) -> Result<Option<String>> {
+    let program = built.tests.get(suite.program).ok_or_else(|| format!("no test program {}", suite.program))?;
+    // A bound on memory, for a mutant whose state space has no end.
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -v 8000000; exec \"$0\" \"$@\""])
+        .arg(program)
+        .args(["--test-threads", "1"])
+        .args(suite.filters)
+        .env("KRAFT_MUTANT", id.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let (sender, lines) = channel();
+    let out = child.stdout.take().ok_or("no output")?;
+    let reader = thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(std::result::Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = format!("{} (no test ran)", suite.program);
+    let failed = loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) if line.ends_with("FAILED") => break Some(format!("{}: {}", suite.program, test_of(&line))),
+            Ok(line) if line.starts_with("test ") && !line.starts_with("test result") => {
+                last = format!("{}: after {}", suite.program, test_of(&line));
+            }
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => break Some(format!("{last} (too long)")),
+            Err(RecvTimeoutError::Disconnected) => break None,
+        }
+    };
+    if failed.is_some() {
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    drop(lines);
+    let _ = reader.join();
+    Ok(failed.or_else(|| (!status.success()).then(|| format!("{last} (ended)"))))
+}
+
+fn test_of(line: &str) -> &str {
+    line.trim_start_matches("test ").split(" ...").next().unwrap_or(line)
+}
