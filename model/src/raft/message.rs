@@ -117,7 +117,10 @@ pub struct EndQuorumEpoch {
 pub struct Fetch {
     pub epoch: Epoch,
     pub replica: ReplicaKey,
-    /// The fetcher's flushed log end: what it asks from, and what it acknowledges.
+    /// The fetcher's log end: what it asks from, and what it acknowledges. A follower flushes first
+    /// (Q7). An observer that only asks around for a leader does not; should whom it asks count it as
+    /// a voter already, it lacks the record that made it one, and any majority of the voters before
+    /// that record meets the others that hold what it acknowledges.
     pub offset: Offset,
     pub last_epoch: Epoch,
     /// The high watermark that the fetcher knows: a fetch is answered as soon as there is a higher

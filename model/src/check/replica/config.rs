@@ -63,6 +63,10 @@ pub const STOPS: ReplicaModel = ReplicaModel {
     ..RESTARTS
 };
 
+/// The same with acknowledgements that wait for the disk.
+pub const STOPS_FLUSHED: ReplicaModel =
+    ReplicaModel { name: "replica-flush-stops", flush: true, ..STOPS };
+
 /// A leader that shrinks the ISR on its own account while the controller fences.
 pub const SHRINKS: ReplicaModel = ReplicaModel {
     name: "replica-shrinks",
@@ -132,6 +136,7 @@ pub fn configurations() -> Vec<Configuration> {
         configuration!(FLUSHED, Tier::Full),
         configuration!(RESTARTS_FLUSHED, Tier::Full),
         configuration!(STOPS, Tier::Full),
+        configuration!(STOPS_FLUSHED, Tier::Deep),
         configuration!(FAULTS, Tier::Deep),
     ]
 }
