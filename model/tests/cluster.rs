@@ -2,6 +2,8 @@
 
 #![cfg(feature = "check")]
 
+mod documented;
+
 use kraft_model::check::cluster::{
     CANCEL, CLUSTER, CRASHES, ClusterModel, FAILOVERS, KILLS, MIN_ISR, PRODUCER, REASSIGN, REPEATS,
     RESTART, mutations,
@@ -9,12 +11,7 @@ use kraft_model::check::cluster::{
 use kraft_model::check::{Budget, Fate, Mutation, explore};
 
 fn holds(model: &ClusterModel) {
-    let outcome = explore(model);
-    if let Some(story) = &outcome.violation {
-        panic!("{story}");
-    }
-    assert!(outcome.complete, "{outcome:?}");
-    assert!(outcome.holds(), "not everything was reached: {:?}", outcome.reached);
+    documented::holds(&explore(model));
 }
 
 fn mutation(guard: &str) -> Mutation {

@@ -166,3 +166,44 @@ fn is_throttle(item: &str) -> bool {
     let is_id = |text: &str| text.trim().parse::<i32>().is_ok_and(|id| id >= 0);
     item.split_once(':').is_some_and(|(partition, broker)| is_id(partition) && is_id(broker))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic_key(name: &str) -> &'static Key {
+        key(ResourceKind::Topic, name).expect("it is a topic's")
+    }
+
+    #[track_caller]
+    fn takes(name: &str, right: &[&str], wrong: &[&str]) {
+        for value in right {
+            assert_eq!(topic_key(name).check(value), Ok(()));
+        }
+        for value in wrong {
+            let complaint = topic_key(name).check(value).expect_err(value);
+            assert!(complaint.contains(name) && complaint.contains("it must be"), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn values_are_taken_up_to_their_bounds_and_no_further() {
+        takes("compression.gzip.level", &["-1", "9", " 5 "], &["-2", "10", "nine", "", "5.0"]);
+        takes("min.cleanable.dirty.ratio", &["0", "0.5", "1.0"], &["-0.1", "1.1", "half"]);
+        takes("preallocate", &["true", "FALSE"], &["yes", ""]);
+    }
+
+    #[test]
+    fn names_are_taken_alone_or_in_lists_where_they_are_known() {
+        takes("message.timestamp.type", &["CreateTime"], &["createtime", ""]);
+        let (right, wrong) = (["delete", "compact, delete"], ["", "delete,", "remove"]);
+        takes("cleanup.policy", &right, &wrong);
+    }
+
+    #[test]
+    fn throttles_name_partitions_and_brokers() {
+        let right = ["", "*", "0:1", "0:1, 3:2"];
+        let wrong = ["0", "0:", ":1", "-1:1", "0:-1", "0:1;0:2", "*,0:1"];
+        takes("leader.replication.throttled.replicas", &right, &wrong);
+    }
+}

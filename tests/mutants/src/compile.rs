@@ -61,7 +61,8 @@ fn copy(root: &Path, tree: &Path, hasher: &mut DefaultHasher) -> Result<()> {
 
 fn copy_files(from: &Path, to: &Path, hasher: &mut DefaultHasher) -> Result<()> {
     fs::create_dir_all(to)?;
-    let mut entries: Vec<PathBuf> = fs::read_dir(from)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(from)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     entries.sort();
     for path in entries {
         let target = to.join(path.file_name().unwrap_or_default());
@@ -133,7 +134,11 @@ struct Place {
 }
 
 /// The test programs that were built, or the mutants that errors speak of.
-fn cargo(tree: &Path, work: &Path, what: &[&str]) -> Result<(BTreeMap<String, PathBuf>, BTreeSet<u32>)> {
+fn cargo(
+    tree: &Path,
+    work: &Path,
+    what: &[&str],
+) -> Result<(BTreeMap<String, PathBuf>, BTreeSet<u32>)> {
     let out = Command::new("cargo")
         .args(what)
         .args(["--message-format=json", "-p", "kraft-model", "--features", "check"])
@@ -151,7 +156,9 @@ fn cargo(tree: &Path, work: &Path, what: &[&str]) -> Result<(BTreeMap<String, Pa
             ("compiler-artifact", Some(executable), Some(target), _) => {
                 tests.insert(target.name, executable);
             }
-            ("compiler-message", _, _, Some(message)) if message.level == "error" && !message.spans.is_empty() => {
+            ("compiler-message", _, _, Some(message))
+                if message.level == "error" && !message.spans.is_empty() =>
+            {
                 let found = blamed(tree, &message)?;
                 if found.is_empty() {
                     unknown = message.rendered;
@@ -179,7 +186,10 @@ fn blamed(tree: &Path, message: &Message) -> Result<BTreeSet<u32>> {
         let (first, last) = (place.line_start - 1, place.line_end.min(lines.len()));
         let below = || lines[first..].iter();
         let blamed: Vec<u32> = match code {
-            Some("E0271") => below().map(|line| switches(line)).find(|found| !found.is_empty()).unwrap_or_default(),
+            Some("E0271") => below()
+                .map(|line| switches(line))
+                .find(|found| !found.is_empty())
+                .unwrap_or_default(),
             // The arm that has a guard now, and had none.
             Some("E0004") => below()
                 .filter(|line| line.contains(" if !crate::mutant::on("))
@@ -187,8 +197,10 @@ fn blamed(tree: &Path, message: &Message) -> Result<BTreeSet<u32>> {
                 .find(|found| found.len() == 1)
                 .unwrap_or_default(),
             _ => {
-                let here: Vec<u32> = lines[first..last].iter().flat_map(|line| switches(line)).collect();
-                let above = || lines[..last].iter().rev().find_map(|line| switches(line).last().copied());
+                let here: Vec<u32> =
+                    lines[first..last].iter().flat_map(|line| switches(line)).collect();
+                let above =
+                    || lines[..last].iter().rev().find_map(|line| switches(line).last().copied());
                 if here.is_empty() { above().into_iter().collect() } else { here }
             }
         };

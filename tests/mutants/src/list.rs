@@ -66,7 +66,8 @@ pub fn all(root: &Path) -> Result<Vec<Mutant>> {
     }
     let mut alike: HashMap<String, usize> = HashMap::new();
     let listed: Vec<Listed> = serde_json::from_slice(&out.stdout)?;
-    let mutants = listed.into_iter().filter(|listed| !listed.file.ends_with("/checked.rs")).zip(1..);
+    let mutants =
+        listed.into_iter().filter(|listed| !listed.file.ends_with("/checked.rs")).zip(1..);
     Ok(mutants
         .map(|(listed, id)| {
             let what = listed.name.splitn(4, ':').last().unwrap_or_default().trim();

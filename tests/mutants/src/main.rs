@@ -30,16 +30,26 @@ fn main() -> Result<()> {
         match argument.as_str() {
             "--only" => only = Some(arguments.next().ok_or("--only needs a text")?),
             "--again" => again = true,
-            other => return Err(format!("{other}: not an option; there are --only TEXT and --again").into()),
+            other => {
+                return Err(
+                    format!("{other}: not an option; there are --only TEXT and --again").into()
+                );
+            }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).ok_or("no root")?.to_path_buf();
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).ok_or("no root")?.to_path_buf();
     let work = root.join("target/mutants");
     fs::create_dir_all(&work)?;
 
     let mutants = list::all(&root)?;
     let built = compile::all(&root, &work, &mutants)?;
-    println!("{} mutants: {} are built, {} are no Rust", mutants.len(), built.viable.len(), mutants.len() - built.viable.len());
+    println!(
+        "{} mutants: {} are built, {} are no Rust",
+        mutants.len(),
+        built.viable.len(),
+        mutants.len() - built.viable.len()
+    );
 
     let chosen: Vec<&list::Mutant> = mutants
         .iter()

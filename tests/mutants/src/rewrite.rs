@@ -170,7 +170,9 @@ impl VisitMut for Rewriter<'_> {
                 let found = self.at(Genre::BinaryOperator, binary.op.span().start());
                 (!found.is_empty()).then(|| self.binary(binary, &found))
             }
-            Expr::Unary(ExprUnary { op: op @ (UnOp::Not(_) | UnOp::Neg(_)), expr: inner, .. }) => {
+            Expr::Unary(ExprUnary {
+                op: op @ (UnOp::Not(_) | UnOp::Neg(_)), expr: inner, ..
+            }) => {
                 let found = self.at(Genre::UnaryOperator, op.span().start());
                 found.first().map(|mutant| {
                     let on = on(mutant);

@@ -29,9 +29,15 @@ fn known(root: &Path) -> Result<BTreeMap<String, String>> {
     Ok(known)
 }
 
-pub fn report(root: &Path, mutants: &[Mutant], verdicts: &BTreeMap<String, Verdict>, whole: bool) -> Result<()> {
+pub fn report(
+    root: &Path,
+    mutants: &[Mutant],
+    verdicts: &BTreeMap<String, Verdict>,
+    whole: bool,
+) -> Result<()> {
     let known = known(root)?;
-    let survived: Vec<&Verdict> = verdicts.values().filter(|verdict| verdict.killer.is_none()).collect();
+    let survived: Vec<&Verdict> =
+        verdicts.values().filter(|verdict| verdict.killer.is_none()).collect();
     let (explained, new): (Vec<&Verdict>, Vec<&Verdict>) =
         survived.iter().partition(|verdict| known.contains_key(&verdict.name));
     println!(
@@ -54,5 +60,9 @@ pub fn report(root: &Path, mutants: &[Mutant], verdicts: &BTreeMap<String, Verdi
     for name in &stale {
         println!("explained, but noticed or gone: {name}");
     }
-    if new.is_empty() && stale.is_empty() { Ok(()) } else { Err("the list of survivors is not what it should be".into()) }
+    if new.is_empty() && stale.is_empty() {
+        Ok(())
+    } else {
+        Err("the list of survivors is not what it should be".into())
+    }
 }

@@ -125,10 +125,6 @@ impl<R: Rules> Controller<R> {
         latest.topics.len() + latest.brokers.len() + partitions.sum::<usize>()
     }
 
-    pub fn me(&self) -> NodeId {
-        self.me
-    }
-
     /// The image of what is committed.
     pub fn committed(&self) -> &Image {
         &self.committed
