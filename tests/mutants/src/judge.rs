@@ -1,7 +1,7 @@
 //! Runs the tests against each mutant, the quick ones first, and stops at the first that fails.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -79,18 +79,41 @@ fn models(file: &str) -> &'static [Suite] {
     }
 }
 
+/// The verdicts of earlier runs, and the file that this run's go to.
+pub struct Kept {
+    known: BTreeMap<String, Verdict>,
+    file: Mutex<File>,
+}
+
+impl Kept {
+    /// About these sources and tests; of others nothing is kept, or what was noticed.
+    pub fn open(work: &Path, fingerprint: &str, again: bool, keep: bool) -> Result<Kept> {
+        let (path, of) = (work.join("verdicts.jsonl"), work.join("verdicts.of"));
+        let is_same = fs::read_to_string(&of).ok().as_deref() == Some(fingerprint);
+        let mut known = BTreeMap::new();
+        if !again && (is_same || keep) {
+            for line in fs::read_to_string(&path).unwrap_or_default().lines() {
+                let verdict: Verdict = serde_json::from_str(line)?;
+                known.insert(verdict.name.clone(), verdict);
+            }
+        }
+        known.retain(|_, verdict| is_same || verdict.killer.is_some());
+        let mut file = File::create(&path)?;
+        for verdict in known.values() {
+            writeln!(file, "{}", serde_json::to_string(verdict)?)?;
+        }
+        fs::write(&of, fingerprint)?;
+        Ok(Kept { known, file: Mutex::new(file) })
+    }
+}
+
 /// All that is known of the mutants in the end: the quick tests are run against all of them, and then the
 /// models against those that are left.
-pub fn all(built: &Built, mutants: &[&Mutant], kept: &Path) -> Result<BTreeMap<String, Verdict>> {
-    let mut known: BTreeMap<String, Verdict> = BTreeMap::new();
-    for line in fs::read_to_string(kept)?.lines() {
-        let verdict: Verdict = serde_json::from_str(line)?;
-        known.insert(verdict.name.clone(), verdict);
-    }
+pub fn all(built: &Built, mutants: &[&Mutant], kept: Kept) -> Result<BTreeMap<String, Verdict>> {
+    let Kept { mut known, file } = kept;
     if known.is_empty() {
         unchanged(built)?;
     }
-    let file = Mutex::new(OpenOptions::new().append(true).open(kept)?);
     for models in [false, true] {
         let is_due = |mutant: &&&Mutant| match known.get(&mutant.name) {
             Some(verdict) => models && !verdict.models && verdict.killer.is_none(),

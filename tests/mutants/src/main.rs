@@ -4,11 +4,12 @@
 //! it is, and all changes are put into one copy of the crate, each behind a switch that the environment
 //! turns on (`KRAFT_MUTANT=17`). A run of the tests then judges one change, and takes a second or so.
 //!
-//!     cargo run --manifest-path tests/mutants/Cargo.toml -- [--only TEXT] [--again]
+//!     cargo run --manifest-path tests/mutants/Cargo.toml -- [--only TEXT] [--again | --keep]
 //!
 //! What no test notices must be in `tests/mutants/survivors.txt`, with the reason why nothing is
 //! lost by it; the exit code is 1 otherwise. Verdicts are kept in `target/mutants/verdicts.jsonl` and taken up
-//! again by the next run, unless sources changed or `--again` is given.
+//! again by the next run, unless sources or tests changed since or `--again` is given. With `--keep` what was
+//! noticed before such a change is not judged again: right after tests were added, and a guess otherwise.
 
 mod compile;
 mod judge;
@@ -18,22 +19,21 @@ mod survivors;
 
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     let mut only = None;
-    let mut again = false;
+    let (mut again, mut keep) = (false, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--only" => only = Some(arguments.next().ok_or("--only needs a text")?),
             "--again" => again = true,
+            "--keep" => keep = true,
             other => {
-                return Err(
-                    format!("{other}: not an option; there are --only TEXT and --again").into()
-                );
+                return Err(format!("{other}: there are --only TEXT, --again and --keep").into());
             }
         }
     }
@@ -56,18 +56,7 @@ fn main() -> Result<()> {
         .filter(|mutant| built.viable.contains(&mutant.id))
         .filter(|mutant| only.as_ref().is_none_or(|text| mutant.name.contains(text.as_str())))
         .collect();
-    let kept = kept_verdicts(&work, &built.fingerprint, again)?;
-    let verdicts = judge::all(&built, &chosen, &kept)?;
+    let kept = judge::Kept::open(&work, &built.fingerprint, again, keep)?;
+    let verdicts = judge::all(&built, &chosen, kept)?;
     survivors::report(&root, &mutants, &verdicts, only.is_none())
-}
-
-/// The file of verdicts for these sources; an old one gives way.
-fn kept_verdicts(work: &Path, fingerprint: &str, again: bool) -> Result<PathBuf> {
-    let kept = work.join("verdicts.jsonl");
-    let of = work.join("verdicts.of");
-    if again || fs::read_to_string(&of).ok().as_deref() != Some(fingerprint) {
-        fs::write(&kept, "")?;
-        fs::write(&of, fingerprint)?;
-    }
-    Ok(kept)
 }
