@@ -1,17 +1,22 @@
 //! `kraft sim`: whole clusters under simulated faults, a seed a run.
 
+mod hunt;
+mod report;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use kraft_model::check::{Fate, Mutated};
-use kraft_model::sim::{self, Aim, Fault, FaultCounts, Outcome, Setup};
+use kraft_model::check::Mutated;
+use kraft_model::sim::{self, Aim, Fault, Outcome, Setup};
 use kraft_model::{Guard, Shipped};
 use serde::Serialize;
 
-use crate::output::{self, OutputArgs, grouped, table};
+use self::hunt::hunt;
+use self::report::Report;
+use crate::output::{self, OutputArgs};
 use crate::progress::Progress;
 use crate::report::{Context, Failure};
 
@@ -81,51 +86,8 @@ fn aim(name: &str) -> Result<Aim, String> {
     })
 }
 
-/// Lines of a story that are printed; a saved one has all that were kept.
-const TOLD: usize = 60;
 /// Runs that shrinking may take.
 const TRIES: u32 = 400;
-/// Seeds for each guard with --mutate, and for one that nobody must miss.
-const HUNTED: u64 = 3_000;
-const SPARED: u64 = 600;
-
-#[derive(Clone, Debug, Default, Serialize)]
-struct Report {
-    seeds: u64,
-    steps: u64,
-    seconds: f64,
-    simulated_seconds: f64,
-    /// Writes acknowledged with acks=all, records shown to consumers, metadata committed.
-    acknowledged: u64,
-    shown: u64,
-    committed: u64,
-    faults: Vec<(&'static str, u64)>,
-    violations: Vec<Violation>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Violation {
-    seed: u64,
-    steps: u64,
-    property: &'static str,
-    how: String,
-    profile: String,
-    story: Vec<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Hunted {
-    mutation: &'static str,
-    fate: &'static str,
-    seeds: u64,
-    steps: u64,
-    seconds: f64,
-    seed: Option<u64>,
-    property: Option<&'static str>,
-    how: Option<String>,
-    as_expected: bool,
-}
-
 pub fn run(args: &SimArgs) -> Result<(), Failure> {
     match (&args.mutate, args.seed) {
         (Some(name), None) => hunt(args, &guards(name)?),
@@ -266,139 +228,6 @@ fn on_threads<T: Send>(
             }
         }
     });
-}
-
-fn hunt(args: &SimArgs, guards: &[Guard]) -> Result<(), Failure> {
-    let most = |guard| match sim::fate_of(guard) {
-        Some(Fate::Survives) => args.seeds.unwrap_or(SPARED),
-        _ => args.seeds.unwrap_or(HUNTED),
-    };
-    let mut hunted = Vec::new();
-    for &guard in guards {
-        output::notice(&format!("removing {}", guard.name()));
-        let started = Instant::now();
-        let (mut runs, mut found) = (Vec::new(), None::<Outcome>);
-        let run = |number| {
-            let setup = sim::seed_of(guard, args.first + number, args.steps);
-            sim::try_without(guard, &with_options(args, setup))
-        };
-        on_threads(args, most(guard), run, |(outcome, shipped)| {
-            runs.push((outcome.seed, outcome.steps));
-            if let Some(broken) = shipped.as_ref().and_then(|shipped| shipped.broken.as_ref()) {
-                let seed = outcome.seed;
-                output::notice(&format!(
-                    "seed {seed} breaks with every guard in force: {}",
-                    broken.property
-                ));
-            } else if outcome.broken.is_some()
-                && found.as_ref().is_none_or(|found| outcome.seed < found.seed)
-            {
-                found = Some(outcome);
-            }
-            found.is_none()
-        });
-        // The lowest seed that shows it, whichever thread was the first to find one.
-        let last = found.as_ref().map_or(u64::MAX, |found| found.seed);
-        runs.retain(|(seed, _)| *seed <= last);
-        let (seeds, steps) = (runs.len() as u64, runs.iter().map(|(_, steps)| steps).sum());
-        let fate = sim::fate_of(guard);
-        let as_expected = fate.is_none_or(|fate| (fate == Fate::Killed) == found.is_some());
-        let broken = found.as_ref().and_then(|outcome| outcome.broken.as_ref());
-        hunted.push(Hunted {
-            mutation: guard.name(),
-            fate: match fate {
-                Some(Fate::Killed) => "to be caught",
-                Some(Fate::Survives) => "to survive",
-                None => "not for the simulator",
-            },
-            seeds,
-            steps,
-            seconds: started.elapsed().as_secs_f64(),
-            seed: found.as_ref().map(|outcome| outcome.seed),
-            property: broken.map(|broken| broken.property),
-            how: broken.map(|broken| broken.how.clone()),
-            as_expected,
-        });
-    }
-    save(args, &hunted)?;
-    args.output.answer(&hunted, |hunted| hunted_table(hunted))?;
-    if hunted.iter().all(|it| it.as_expected) { Ok(()) } else { Err(Failure::Violation) }
-}
-
-fn hunted_table(hunted: &[Hunted]) -> String {
-    let rows = hunted.iter().map(|it| {
-        vec![
-            it.mutation.to_owned(),
-            it.fate.to_owned(),
-            grouped(it.seeds),
-            grouped(it.steps),
-            format!("{:.1}", it.seconds),
-            output::or_dash(it.seed.map(|seed| seed.to_string()).as_deref()),
-            it.property.unwrap_or("holds").to_owned(),
-            if it.as_expected { "yes" } else { "NO" }.to_owned(),
-        ]
-    });
-    let header =
-        ["mutation", "fate", "seeds", "steps", "seconds", "seed", "verdict", "as expected"];
-    table(&header, rows)
-}
-
-impl Report {
-    fn of(seeds: u64, outcomes: &[Outcome], seconds: f64) -> Report {
-        let mut faults = FaultCounts::default();
-        let mut report = Report { seeds, seconds, ..Report::default() };
-        for outcome in outcomes {
-            faults.add(&outcome.faults);
-            report.steps += outcome.steps;
-            report.simulated_seconds += outcome.micros as f64 / 1e6;
-            report.acknowledged += outcome.acknowledged;
-            report.shown += outcome.shown;
-            report.committed += outcome.committed;
-            report.violations.extend(outcome.broken.as_ref().map(|broken| Violation {
-                seed: outcome.seed,
-                steps: outcome.steps,
-                property: broken.property,
-                how: broken.how.clone(),
-                profile: outcome.profile.clone(),
-                story: outcome.tale.clone(),
-            }));
-        }
-        report.faults = Fault::ALL.iter().map(|&it| (it.name(), faults.of(it))).collect();
-        report
-    }
-
-    fn text(&self, told: bool) -> String {
-        let rows =
-            self.faults.iter().map(|(name, count)| vec![(*name).to_owned(), grouped(*count)]);
-        let mut text = table(&["fault", "times"], rows);
-        text += &format!(
-            "{} seeds, {} steps, {:.0} simulated seconds in {:.1} s ({} steps a second); {} writes \
-             acknowledged, {} records read, {} metadata records committed\n",
-            grouped(self.seeds),
-            grouped(self.steps),
-            self.simulated_seconds,
-            self.seconds,
-            grouped((self.steps as f64 / self.seconds.max(1e-9)) as u64),
-            grouped(self.acknowledged),
-            grouped(self.shown),
-            grouped(self.committed),
-        );
-        if self.violations.is_empty() {
-            text += "no promise was broken\n";
-        }
-        for violation in &self.violations {
-            let Violation { seed, steps, property, how, profile, .. } = violation;
-            text += &format!(
-                "\nseed {seed} breaks a promise at step {steps}: {property}\n  {how}\n  {profile}\n"
-            );
-            let skipped = violation.story.len().saturating_sub(TOLD);
-            violation.story.iter().skip(skipped).for_each(|line| text += &format!("  {line}\n"));
-        }
-        if !self.violations.is_empty() && !told {
-            text += "\n'kraft sim --seed S' runs one of them again, '--shrink' makes it shorter\n";
-        }
-        text
-    }
 }
 
 fn finish(args: &SimArgs, report: &Report, told: bool) -> Result<(), Failure> {
