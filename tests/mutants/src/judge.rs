@@ -31,6 +31,7 @@ pub struct Verdict {
 }
 
 /// A test program, and which of its tests.
+#[derive(Clone, Copy)]
 struct Suite {
     program: &'static str,
     filters: &'static [&'static str],
@@ -38,44 +39,50 @@ struct Suite {
 
 const ALL: &[&str] = &[];
 const MACHINES: &[&str] = &["raft::", "metadata::", "replica::", "broker::"];
-/// Seconds.
+/// The machines' own: under a second.
 const QUICK: &[Suite] = &[
-    Suite { program: "quorum_stories", filters: ALL },
-    Suite { program: "controller", filters: ALL },
-    Suite { program: "replay", filters: ALL },
-    Suite { program: "kraft_model", filters: MACHINES },
-    Suite { program: "kraft_model", filters: ALL },
-    Suite { program: "simulation", filters: ALL },
+    some("quorum_stories", ALL),
+    some("controller", ALL),
+    some("replay", ALL),
+    some("kraft_model", MACHINES),
 ];
+const SIMULATION: Suite = some("simulation", ALL);
+const CHECKERS: Suite = some("kraft_model", ALL);
 
-/// The models that a file's machine is in, the small ones first: a minute, if none notices. Guards that
-/// are taken out by name are left to `kraft check --mutate all`.
-fn models(file: &str) -> &'static [Suite] {
+const fn some(program: &'static str, filters: &'static [&'static str]) -> Suite {
+    Suite { program, filters }
+}
+
+/// The models that a file's machine is in and the simulator, what is quick first: a minute and a half, if
+/// none notices. Guards that are taken out by name are left to `kraft check --mutate all`.
+fn models(file: &str) -> Vec<Suite> {
+    const CLUSTER: Suite = some("cluster", &["min_insync", "power_during", "decision"]);
+    const CLUSTERS: Suite = some("cluster", &["nothing", "a_record", "arrives_twice"]);
     match file.split('/').nth(2) {
-        Some("raft") => &[
-            Suite { program: "quorum_abstract", filters: ALL },
-            Suite {
-                program: "quorum",
-                filters: &["wiped", "no_partition", "snapshot", "voters", "two_reigns"],
-            },
-            Suite { program: "quorum", filters: &["requests", "lost_message", "three_reigns"] },
+        Some("raft") => vec![
+            some("quorum_abstract", ALL),
+            some("quorum", &["wiped", "no_partition", "snapshot", "voters", "two_reigns"]),
+            SIMULATION,
+            CHECKERS,
+            some("quorum", &["requests", "lost_message", "three_reigns"]),
         ],
-        Some("metadata") => &[
-            Suite {
-                program: "controller_model",
-                filters: &["moved_back", "no_acknowledged", "a_verdict"],
-            },
-            Suite { program: "cluster", filters: &["min_insync", "power_during", "decision"] },
-            Suite { program: "controller_model", filters: &["brokers", "failover", "come_back"] },
-            Suite { program: "cluster", filters: &["nothing", "a_record", "arrives_twice"] },
+        Some("metadata") => vec![
+            some("controller_model", &["moved_back", "no_acknowledged", "a_verdict"]),
+            CLUSTER,
+            SIMULATION,
+            CHECKERS,
+            some("controller_model", &["brokers", "failover", "come_back"]),
+            CLUSTERS,
         ],
-        Some("replica") => &[
-            Suite { program: "replica", filters: &["late_fetches", "idempotent", "shrink"] },
-            Suite { program: "cluster", filters: &["min_insync", "power_during", "decision"] },
-            Suite { program: "replica", filters: &["nothing"] },
-            Suite { program: "cluster", filters: &["nothing", "a_record", "arrives_twice"] },
+        Some("replica") => vec![
+            some("replica", &["late_fetches", "idempotent", "shrink"]),
+            CLUSTER,
+            SIMULATION,
+            CHECKERS,
+            some("replica", &["nothing"]),
+            CLUSTERS,
         ],
-        _ => &[Suite { program: "cluster", filters: &["nothing", "a_record", "arrives_twice"] }],
+        _ => vec![CLUSTER, SIMULATION, CHECKERS, CLUSTERS],
     }
 }
 
@@ -148,8 +155,8 @@ pub fn all(built: &Built, mutants: &[&Mutant], kept: Kept) -> Result<BTreeMap<St
 /// With no mutant on, everything passes, or no verdict would mean anything.
 fn unchanged(built: &Built) -> Result<()> {
     let files = ["model/src/raft", "model/src/metadata", "model/src/replica"];
-    for suite in QUICK.iter().chain(files.iter().flat_map(|file| models(file))) {
-        if let Some(killer) = run(built, suite, 0)? {
+    for suite in QUICK.iter().copied().chain(files.iter().flat_map(|file| models(file))) {
+        if let Some(killer) = run(built, &suite, 0)? {
             return Err(format!("without any change {killer} fails").into());
         }
     }
@@ -181,10 +188,10 @@ fn work(
 
 fn judge(built: &Built, mutant: &Mutant, asked: bool) -> Result<Verdict> {
     let began = Instant::now();
-    let suites = if asked { models(&mutant.file) } else { QUICK };
+    let suites = if asked { models(&mutant.file) } else { QUICK.to_vec() };
     let mut killer = None;
     for suite in suites {
-        killer = run(built, suite, mutant.id)?;
+        killer = run(built, &suite, mutant.id)?;
         if killer.is_some() {
             break;
         }
