@@ -4,7 +4,8 @@
 //! Every function is pure and takes the little that it judges. [`Replica`] is one node as seen at
 //! one moment; history (who ever led, what was ever committed) is the caller's to keep.
 
-use crate::{Epoch, NodeId, Offset};
+use crate::raft::{Patience, Quorum, Timer};
+use crate::{Epoch, NodeId, Offset, Rules};
 
 /// A record of the metadata log as an invariant sees it: comparable, and of an epoch.
 pub trait Entry: Eq {
@@ -134,6 +135,28 @@ pub fn one_uncommitted_voter_set(sets: impl Iterator<Item = bool>, committed: us
 /// in which a leader has.
 pub fn changes_after_commit(leader: Epoch, committed: Epoch) -> bool {
     committed >= leader
+}
+
+/// Whoever cannot go on by itself waits for a time, and for nothing that is over (Q4, Q8, Q9): a
+/// voter without a leader for its election, a follower for its leader, a leader for its voters, an
+/// observer until it asks again. Without it a node may wait for ever. `runs` tells which of its
+/// timers do; how long is no matter.
+pub fn waits_for_a_time<R: Rules>(node: &Quorum<R>, runs: impl Fn(Timer) -> bool) -> bool {
+    let votes = node.is_voter();
+    let [stands, fetches, counts] =
+        [Timer::Election(Patience::Full), Timer::Fetch, Timer::CheckQuorum].map(&runs);
+    match node.role() {
+        "Leader" => {
+            let needs_others = node.voters().len() / 2 + 1 > usize::from(votes);
+            !stands && !fetches && counts == needs_others
+        }
+        // It stands before its time is over if the leader is said to be gone.
+        "Follower" => fetches && !counts && (votes || !stands),
+        _ => {
+            let asks = votes || node.voters().is_empty() || runs(Timer::Retry);
+            stands == votes && !fetches && !counts && asks
+        }
+    }
 }
 
 /// A leader was voted for, in its own epoch, by more than half of the voters (Q3, Q5).

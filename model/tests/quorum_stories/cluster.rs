@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use kraft_model::invariant::quorum::waits_for_a_time;
 use kraft_model::log::{Extent, Log};
 use kraft_model::raft::{
     Effect, Event, Message, Patience, Quorum, RaftLog, SnapshotId, StoredState, Timer, VoterChange,
@@ -281,7 +282,7 @@ impl Cluster {
                 }
             }
         }
-        self.node(id).has_the_timers_of_its_role();
+        self.node(id).waits_for_a_time();
     }
 
     /// The timer of this kind runs out; it must be running.
@@ -342,25 +343,14 @@ impl Cluster {
 }
 
 impl Node {
-    /// Whoever waits for something waits for a time, and for nothing that is over.
-    fn has_the_timers_of_its_role(&self) {
+    fn waits_for_a_time(&self) {
         if self.said.iter().any(|effect| matches!(effect, Effect::Violation(_))) {
             return; // The process ends.
         }
-        let machine = &self.machine;
-        let (is_voter, voters) = (machine.voters().contains(&machine.me()), machine.voters().len());
         let runs = |timer| self.timers.iter().any(|&running| same_timer(running, timer));
-        let runs = [Timer::Election(Patience::Full), Timer::Fetch, Timer::CheckQuorum].map(runs);
+        let (machine, timers) = (&self.machine, &self.timers);
         let role = machine.role();
-        let expected = match role {
-            "Leader" => [false, false, voters / 2 + 1 > usize::from(is_voter)],
-            // It may stand before that time is over if the leader is said to be gone.
-            "Follower" => [runs[0] && is_voter, true, false],
-            _ => [is_voter, false, false],
-        };
-        assert_eq!(runs, expected, "{role} {:?}: {:?}", machine.me(), self.timers);
-        let asks = !is_voter && role == "Unattached" && voters > 0;
-        assert!(!asks || self.timers.contains(&Timer::Retry), "{:?} asks no more", machine.me());
+        assert!(waits_for_a_time(machine, runs), "{role} {:?}: {timers:?}", machine.me());
     }
 
     fn cancel(&mut self, timer: Timer) {

@@ -27,6 +27,7 @@ const TOO_EARLY: &str = "voters change only after a commit in the leader's epoch
 const COVERS: &str = "a snapshot covers what a log no longer has";
 const REACHES: &str = "a node takes nothing for committed that its log does not reach";
 const ANEW: &str = "a process that starts neither leads nor stands";
+const WAITS: &str = "who cannot go on by itself waits for a time";
 const COMPLETE: &str = "a leader has all that was committed";
 
 /// A batch as the invariants see it.
@@ -106,6 +107,9 @@ impl Judge {
         if is_changed || known.run != node.run || known.voters_at != voters_at {
             self.look_at_voters(node);
             self.look_at_start(node);
+        }
+        if !invariant::waits_for_a_time(quorum, |timer| process.waits(timer)) {
+            self.fail(WAITS, || format!("node {id}, {} in epoch {epoch}", quorum.role()));
         }
         let end = node.disk.metadata.end();
         if !invariant::reaches_what_is_committed(end, Offset(high_watermark)) {

@@ -32,7 +32,7 @@ use crate::replica::high_watermark_to_begin_with;
 use crate::{Epoch, Incarnation, NodeId, Offset, ReplicaKey, Rules};
 
 use super::disk::{Chunk, Disk, Snapshot};
-use super::env::{Env, Fact, Input, Message};
+use super::env::{self, Env, Fact, Input, Message};
 use lifecycle::Lifecycle;
 use partitions::Partitions;
 pub(super) use partitions::name;
@@ -140,6 +140,11 @@ pub(super) struct Start<R> {
 }
 
 impl<R: Rules> Process<R> {
+    /// Whether this timer of the quorum runs, however long.
+    pub fn waits(&self, timer: raft::Timer) -> bool {
+        self.timers.is_armed(env::Timer::Quorum(timer))
+    }
+
     pub fn start(who: &Identity, start: Start<R>, disk: &mut Disk) -> Process<R> {
         let me = ReplicaKey { id: who.id, directory: disk.directory };
         let quorum = Quorum::new(start.rules, me, &who.voters, disk.stored, &disk.metadata);
