@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes docs/proof.md and the README's table of models: what the judges said, from their own reports.
 
-    docs/tables.py --check FILE --mutations FILE [--sim FILE] [--sim-mutations FILE] [--note TEXT]
+    docs/tables.py --check FILE... --mutations FILE [--sim FILE] [--sim-mutations FILE] [--note TEXT]
 
 The files are the JSON of `kraft check --report`, `kraft check --mutate all --report`, `kraft sim --report` and
 `kraft sim --mutate all --report`; what TLC found is read from tla/results. With --compare nothing is written:
@@ -125,12 +125,17 @@ def read(path):
     return json.loads(pathlib.Path(path).read_text())
 
 
+def checked(asked):
+    """Of one report or several: the deep tier's configurations are run one at a time."""
+    return [outcome for path in asked.check for outcome in read(path)]
+
+
 def write_readme(asked):
     """The models' table stands in the README as well, between two comments."""
     text = README.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    README.write_text(f"{before}{BEGIN}\n{origin(asked)}\n\n{models(read(asked.check), False)}\n{END}{after}")
+    README.write_text(f"{before}{BEGIN}\n{origin(asked)}\n\n{models(checked(asked), False)}\n{END}{after}")
 
 
 def page(asked):
@@ -138,7 +143,7 @@ def page(asked):
              f"{origin(asked)} `docs/tables.py` writes this page from the judges' "
              "own reports; how to run them is in the README. Seconds are of one thread on a machine of two cores.\n",
              "## Models, exhaustively within their bounds\n"]
-    parts.append(models(read(asked.check), True) + "\n")
+    parts.append(models(checked(asked), True) + "\n")
     if asked.sim:
         parts += ["## Simulation\n", simulation(read(asked.sim)) + "\n"]
     parts += ["## Mutations\n",
@@ -151,7 +156,7 @@ def page(asked):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", required=True)
+    parser.add_argument("--check", required=True, nargs="+")
     parser.add_argument("--mutations", required=True)
     parser.add_argument("--sim")
     parser.add_argument("--sim-mutations")

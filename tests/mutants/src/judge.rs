@@ -17,8 +17,9 @@ use crate::Result;
 use crate::compile::Built;
 use crate::list::Mutant;
 
-/// What a run of one test program may take; a mutant under which it takes longer is noticed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What a test program may take, a minute at the most without a mutant; under a mutant with which it takes
+/// longer the machines do not stop, and that is noticed.
+const PATIENCE: Duration = Duration::from_secs(400);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Verdict {
@@ -57,15 +58,15 @@ const fn some(program: &'static str, filters: &'static [&'static str]) -> Suite 
 /// The models that a file's machine is in and the simulator, what is quick first: a minute and a half, if
 /// none notices. Guards that are taken out by name are left to `kraft check --mutate all`.
 fn models(file: &str) -> Vec<Suite> {
-    const CLUSTER: Suite = some("cluster", &["min_insync", "power_during", "decision"]);
+    const CLUSTER: Suite = some("cluster", &["min_insync", "decision"]);
     const CLUSTERS: Suite = some("cluster", &["nothing", "a_record", "arrives_twice"]);
     match file.split('/').nth(2) {
         Some("raft") => vec![
+            some("quorum", &["no_partition", "wiped", "voters", "snapshot"]),
             some("quorum_abstract", ALL),
-            some("quorum", &["wiped", "no_partition", "snapshot", "voters", "two_reigns"]),
             SIMULATION,
             CHECKERS,
-            some("quorum", &["requests", "lost_message", "three_reigns"]),
+            some("quorum", &["two_reigns", "requests", "lost_message", "three_reigns"]),
         ],
         Some("metadata") => vec![
             some("controller_model", &["moved_back", "no_acknowledged", "a_verdict"]),
@@ -76,7 +77,7 @@ fn models(file: &str) -> Vec<Suite> {
             CLUSTERS,
         ],
         Some("replica") => vec![
-            some("replica", &["late_fetches", "idempotent", "shrink"]),
+            some("replica", &["late_fetches", "idempotent"]),
             CLUSTER,
             SIMULATION,
             CHECKERS,
@@ -189,7 +190,8 @@ fn work(
 
 fn judge(built: &Built, mutant: &Mutant, asked: bool) -> Result<Verdict> {
     let began = Instant::now();
-    let suites = if asked { models(&mutant.file) } else { QUICK.to_vec() };
+    let mut suites = if asked { models(&mutant.file) } else { QUICK.to_vec() };
+    if std::env::var("SMALL").is_ok() { suites.truncate(2); }
     let mut killer = None;
     for suite in suites {
         killer = run(built, &suite, mutant.id)?;
@@ -207,9 +209,9 @@ fn run(built: &Built, suite: &Suite, id: u32) -> Result<Option<String>> {
         .tests
         .get(suite.program)
         .ok_or_else(|| format!("no test program {}", suite.program))?;
-    // A bound on memory, for a mutant whose state space has no end.
+    // Bounds on memory and time, for a mutant whose state space has no end, also if this program ends first.
     let mut child = Command::new("sh")
-        .args(["-c", "ulimit -v 8000000; exec \"$0\" \"$@\""])
+        .args(["-c", "ulimit -v 8000000; ulimit -t 400; exec \"$0\" \"$@\""])
         .arg(program)
         .args(["--test-threads", "1"])
         .args(suite.filters)
