@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use kraft_model::metadata::{
     ConfigChange, ConfigOp, CreatePartitions, ElectLeaders, ElectionType, Event, Image, NewTopic,
-    ReassignPartition, Record, Request, ResourceKind, Timer, TopicRef,
+    Partition, PartitionRecord, ReassignPartition, Record, Request, ResourceKind, Timer, TopicRef,
 };
-use kraft_model::{BrokerEpoch, NodeId, Offset, TopicPartition};
+use kraft_model::{BrokerEpoch, NodeId, Offset, TopicId, TopicPartition};
 
 use crate::cluster::{Cluster, incarnation, new_topic, nodes};
 
@@ -248,4 +248,40 @@ fn a_snapshot_replaces_the_image_of_a_standby() {
     let (base, end) = (image.end, image.end.plus(1));
     standby.step(Event::Committed { base, records: vec![record], end }, &mut fx);
     assert_eq!(standby.committed().end, end);
+}
+
+/// P6: where somebody is in sync an ELR may be given up, and where nobody is it may be all there is.
+#[test]
+fn an_elr_is_cleared_where_somebody_is_in_sync_and_nowhere_else() {
+    let partition = |isr: &[i32], elr: &[i32]| Partition {
+        replicas: nodes(&[1, 2, 3]),
+        isr: nodes(isr),
+        elr: nodes(elr),
+        ..Partition::default()
+    };
+    let before = [partition(&[1], &[2]), partition(&[], &[2]), partition(&[1, 2], &[])];
+    let (topic, other) = (TopicId(1), TopicId(2));
+    let image = |clear| {
+        let mut image = Image::default();
+        let mut records = vec![];
+        for (id, name) in [(topic, "orders"), (other, "bills")] {
+            records.push(Record::Topic { id, name: name.to_owned() });
+            records.extend((0..).zip(before).map(|(number, partition)| {
+                let id = TopicPartition { topic: id, partition: number };
+                Record::Partition(PartitionRecord { id, partition })
+            }));
+        }
+        records.push(clear);
+        for (offset, record) in (0..).zip(&records) {
+            image.replay(Offset(offset), record).expect("the log is sound");
+        }
+        image
+    };
+    let elrs = |image: &Image, topic| -> Vec<usize> {
+        image.topics[&topic].partitions.iter().map(|partition| partition.elr.len()).collect()
+    };
+    let one = image(Record::ClearElr { topic: Some(topic) });
+    assert_eq!((elrs(&one, topic), elrs(&one, other)), (vec![0, 1, 0], vec![1, 1, 0]));
+    let all = image(Record::ClearElr { topic: None });
+    assert_eq!((elrs(&all, topic), elrs(&all, other)), (vec![0, 1, 0], vec![0, 1, 0]));
 }

@@ -312,3 +312,19 @@ fn min_isr_is_the_clusters_or_a_topics_but_no_single_brokers() {
     let view = cluster.image().replica_view(partition, 7, true).expect("it exists");
     assert_eq!((view.min_isr, view.brokers.len(), view.flush_before_ack), (3, 1, true));
 }
+
+#[test]
+fn replacing_a_configuration_keeps_the_clusters_min_insync_replicas_alone() {
+    let mut cluster = brokers(1);
+    let names = ["min.insync.replicas", "log.retention.ms"];
+    for name in names {
+        assert_eq!(configure(&mut cluster, ResourceKind::Broker, "", name, set("2")), Ok(()));
+    }
+    let ops = vec![("num.io.threads".to_owned(), set("3"))];
+    let change =
+        ConfigChange { kind: ResourceKind::Broker, resource: String::new(), ops, replace: true };
+    cluster.ask(Request::AlterConfigs { changes: vec![change], validate_only: false });
+    let left = &cluster.image().configs[&(ResourceKind::Broker, String::new())];
+    let left: Vec<_> = left.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+    assert_eq!(left, [("min.insync.replicas", "2"), ("num.io.threads", "3")]);
+}

@@ -213,3 +213,30 @@ fn records_are_deleted_by_the_leader_and_below_the_high_watermark_only() {
     let follower = Bench::follower().replica.deletable(None);
     assert_eq!(follower, Err(ErrorCode::NotLeaderOrFollower));
 }
+
+#[test]
+fn it_tells_what_operators_count() {
+    let mut leader = Bench::leader();
+    assert!(!leader.replica.is_under_replicated() && !leader.replica.is_under_min_isr());
+    leader.append(1, Acks::All);
+    leader.append(2, Acks::Leader);
+    assert_eq!(leader.replica.waiting_requests(), 1, "acks=1 has its answer");
+    leader.sees(view(0, 1, 2, &[0, 1]));
+    assert!(leader.replica.is_under_replicated() && !leader.replica.is_under_min_isr());
+    leader.sees(view(0, 1, 3, &[0]));
+    assert!(leader.replica.is_under_replicated() && leader.replica.is_under_min_isr());
+
+    let mut follower = Bench::follower();
+    follower.sees(view(0, 1, 2, &[0]));
+    assert!(!follower.replica.is_under_replicated() && !follower.replica.is_under_min_isr());
+    assert_eq!(
+        (follower.replica.waiting_requests(), follower.replica.leader()),
+        (0, Some(NodeId(0)))
+    );
+}
+
+#[test]
+fn a_checkpoint_is_believed_only_after_a_stop_that_lost_nothing() {
+    let begins = |is_intact| high_watermark_to_begin_with(Shipped, Offset(5), Offset(2), is_intact);
+    assert_eq!((begins(true), begins(false)), (Offset(5), Offset(2)));
+}
