@@ -1,6 +1,7 @@
 //! The quorum machine, told in stories.
 
 mod cluster;
+mod nonsense;
 mod voters;
 
 use cluster::{Cluster, MemoryLog, key};

@@ -194,3 +194,46 @@ fn without_a_leader_a_follower_stops_fetching() {
     assert!(follower.sees(leaderless).contains(&Effect::StopFetching));
     assert!(!follower.replica.is_follower());
 }
+
+/// F1: what the leader's log spans, and where the follower's begins and ends after it was told.
+#[test]
+fn out_of_range_it_truncates_begins_anew_or_waits_for_better_news() {
+    let told = |own_start: i64, leader: (i64, i64)| {
+        let mut follower = Bench::new(1).holding(&[1, 1, 1]);
+        follower.log.advance_start(Offset(own_start));
+        let asked = asked_position(&follower.sees(view(0, 2, 2, &[0]))).expect("it fetches");
+        let (log_start, end) = (Offset(leader.0), Offset(leader.1));
+        let fx = follower.step(answered(asked, FetchOutcome::OutOfRange { log_start, end }));
+        let asks = asked_position(&fx).map(|position| position.offset.0);
+        (follower.log.start().0, follower.log.end().0, asks)
+    };
+    assert_eq!(told(0, (0, 2)), (0, 2, Some(2)), "the leader has less");
+    assert_eq!(told(2, (0, 2)), (2, 2, Some(2)), "all that is left goes");
+    assert_eq!(told(2, (0, 1)), (0, 0, Some(0)), "or lies above what the leader has");
+    assert_eq!(told(0, (4, 6)), (4, 4, Some(4)), "the leader begins later");
+    assert_eq!(told(3, (0, 2)), (0, 0, Some(0)), "nothing to truncate");
+    for within in [(0, 3), (3, 5), (1, 4)] {
+        assert_eq!(told(0, within), (0, 3, None), "it was in range");
+    }
+}
+
+#[test]
+fn an_answer_that_cuts_nothing_is_not_taken() {
+    let mut follower = Bench::new(1).holding(&[1, 1]);
+    let asked = asked_position(&follower.sees(view(0, 2, 2, &[0]))).expect("it fetches");
+    let nothing = EpochEnd { epoch: 1, end: Offset(2) };
+    let fx = follower.step(answered(asked, FetchOutcome::Diverging(nothing)));
+    assert!(fx.contains(&Effect::SetTimer(Timer::FetchRetry)), "it would go round in circles");
+    assert_eq!(follower.log.end(), Offset(2));
+}
+
+#[test]
+fn one_out_of_sync_may_truncate_below_what_it_took_for_committed() {
+    let mut follower = Bench::new(1).holding(&[1, 1]);
+    follower.replica.high_watermark = Offset(2);
+    let asked = asked_position(&follower.sees(view(0, 2, 2, &[0]))).expect("it fetches");
+    let parting = EpochEnd { epoch: 1, end: Offset(1) };
+    let fx = follower.step(answered(asked, FetchOutcome::Diverging(parting)));
+    assert!(!fx.iter().any(|effect| matches!(effect, Effect::Violation(_))));
+    assert_eq!((follower.log.end(), follower.high_watermark()), (Offset(1), 1));
+}
