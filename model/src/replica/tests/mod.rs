@@ -4,6 +4,7 @@
 mod follower;
 mod isr;
 mod leader;
+mod query;
 
 use super::small_log::{SmallBatch, SmallLog};
 use super::*;
