@@ -111,3 +111,16 @@ fn a_new_incarnation_is_not_condemned_by_the_verdict_on_the_old_one() {
     gone(&mut cluster, 2);
     assert!(cluster.is_active(1) && !cluster.is_active(2));
 }
+
+/// Half of the brokers may go within a second; it is more than half that looks like a failure of the
+/// controller's own.
+#[test]
+fn that_half_of_the_brokers_vanish_is_no_reason_to_doubt() {
+    let mut cluster = Cluster::with_topic(4);
+    [1, 2].iter().for_each(|&id| cluster.step(Event::Disconnected { broker: NodeId(id) }));
+    confirm(&mut cluster, 1);
+    assert!(!cluster.is_active(1) && cluster.is_active(2), "two of four");
+    cluster.step(Event::Disconnected { broker: NodeId(3) });
+    confirm(&mut cluster, 2);
+    assert!(cluster.is_active(2), "three of four, and 3 is not known dead");
+}

@@ -1,7 +1,8 @@
 //! P3 to P8 through the controller: proposals, failover, elections, reassignments.
 
 use kraft_model::metadata::{
-    AlterPartition, ElectLeaders, ElectionType, Event, Request, Response, Timer,
+    AlterPartition, ConfigChange, ConfigOp, ElectLeaders, ElectionType, Event, Request,
+    ResourceKind, Response, Timer,
 };
 use kraft_model::{BrokerEpoch, ErrorCode, NodeId, TopicPartition};
 
@@ -232,4 +233,26 @@ fn ten_thousand_partitions_change_in_batches_that_fit() {
     };
     assert_eq!((leads(1), leads(2)), (0, 10_000));
     assert_eq!(cluster.batches[cluster.batches.len() - 2..], [10_000, 1]);
+}
+
+#[test]
+fn a_sweep_elects_uncleanly_where_the_topic_allows_it_and_nobody_else_is_left() {
+    let mut cluster = Cluster::with_topic(3);
+    (1..=3).for_each(|id| cluster.expire(id));
+    cluster.is(None, &[], &[2, 3], &[3]);
+    cluster.beat(1, false, false);
+    let sweep = |cluster: &mut Cluster| {
+        cluster.timers.remove(&Timer::UncleanSweep);
+        cluster.step(Event::Timeout(Timer::UncleanSweep));
+        cluster.commit();
+        assert!(cluster.timers.contains(&Timer::UncleanSweep), "it comes again");
+    };
+    sweep(&mut cluster);
+    cluster.is(None, &[], &[2, 3], &[3]);
+    let allowed = ("unclean.leader.election.enable".to_owned(), ConfigOp::Set("true".to_owned()));
+    let (kind, resource) = (ResourceKind::Topic, "orders".to_owned());
+    let change = ConfigChange { kind, resource, ops: vec![allowed], replace: false };
+    cluster.ask(Request::AlterConfigs { changes: vec![change], validate_only: false });
+    sweep(&mut cluster);
+    cluster.is(Some(1), &[1], &[], &[]);
 }
