@@ -30,6 +30,8 @@ mod machine;
 mod merge;
 mod record;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use decode::DecodeError;
 pub use digest::Digest;
