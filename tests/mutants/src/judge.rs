@@ -39,8 +39,17 @@ struct Suite {
 }
 
 const ALL: &[&str] = &[];
-const MACHINES: &[&str] =
-    &["raft::", "metadata::", "replica::", "broker::", "--skip", "check::", "--skip", "sim::"];
+const MACHINES: &[&str] = &[
+    "raft::",
+    "metadata::",
+    "replica::",
+    "broker::",
+    "replay::",
+    "--skip",
+    "check::",
+    "--skip",
+    "sim::",
+];
 /// The machines' own: under a second.
 const QUICK: &[Suite] = &[
     some("quorum_stories", ALL),

@@ -237,3 +237,15 @@ fn one_out_of_sync_may_truncate_below_what_it_took_for_committed() {
     assert!(!fx.iter().any(|effect| matches!(effect, Effect::Violation(_))));
     assert_eq!((follower.log.end(), follower.high_watermark()), (Offset(1), 1));
 }
+
+#[test]
+fn a_retry_is_called_off_when_there_is_nobody_to_ask() {
+    let mut follower = Bench::new(1).holding(&[1]);
+    let asked = asked_position(&follower.sees(view(0, 2, 2, &[0]))).expect("it fetches");
+    let refused = FetchOutcome::Refused(ErrorCode::NotLeaderOrFollower);
+    let fx = follower.step(answered(asked, refused));
+    assert!(fx.contains(&Effect::SetTimer(Timer::FetchRetry)));
+    // The bench sees to it that the timer goes with the role.
+    follower.sees(view(1, 3, 3, &[1]));
+    assert!(follower.replica.is_leader());
+}

@@ -162,3 +162,16 @@ fn an_unclean_leader_says_at_once_that_it_has_recovered() {
     assert!(!asked.recovering);
     assert_eq!(asked.isr, nodes(&[0]));
 }
+
+#[test]
+fn a_leader_that_follows_waits_for_nobodys_lag_and_no_answer() {
+    let mut leader = Bench::leader();
+    leader.append(1, Acks::All);
+    leader.fetched_by(1, 0);
+    let lag = Timer::Lag(NodeId(1));
+    leader.step(Event::Timeout(lag));
+    leader.answers_alter(None);
+    // The bench sees to it that the timers go with the role.
+    leader.sees(view(1, 2, 2, &[1, 2]));
+    assert!(leader.replica.is_follower());
+}

@@ -40,13 +40,14 @@ pub(super) fn broker_epoch(id: i32) -> BrokerEpoch {
 pub(super) struct Bench {
     pub replica: Replica<Shipped>,
     pub log: SmallLog,
+    timers: Vec<Timer>,
 }
 
 impl Bench {
     pub fn new(id: i32) -> Bench {
         let (partition, me) = (TopicPartition::default(), NodeId(id));
         let replica = Replica::new(Shipped, partition, me, Offset(0), Producers::default());
-        Bench { replica, log: SmallLog::default() }
+        Bench { replica, log: SmallLog::default(), timers: Vec::new() }
     }
 
     /// Replica 0, leading epoch 1 with all three in sync.
@@ -74,7 +75,22 @@ impl Bench {
 
     pub fn step(&mut self, event: Event<SmallBatch>) -> Effects {
         let mut fx = Effects::new();
+        if let Event::Timeout(timer) = &event {
+            self.timers.retain(|running| running != timer);
+        }
         self.replica.step(&mut self.log, event, &mut fx);
+        for effect in &fx {
+            match effect {
+                Effect::SetTimer(timer) => self.timers.push(*timer),
+                Effect::CancelTimer(timer) => self.timers.retain(|running| running != timer),
+                _ => {}
+            }
+        }
+        let is_over = |timer: &&Timer| match timer {
+            Timer::FetchRetry => !self.replica.is_follower(),
+            Timer::AlterRetry | Timer::Lag(_) => !self.replica.is_leader(),
+        };
+        assert_eq!(self.timers.iter().find(is_over), None, "nobody waits for what is over");
         fx
     }
 
