@@ -31,6 +31,9 @@ impl QuorumActor {
                 if let Err(problem) = self.replay_batch(&batch, context) {
                     return self.fatal(problem);
                 }
+                if self.stopped {
+                    return;
+                }
             }
         }
         self.snapshot_if_due(context);
@@ -40,6 +43,10 @@ impl QuorumActor {
         let records = record::decode_batch(batch).map_err(|error| error.to_string())?;
         let (base, end) = (batch.base(), batch.end());
         self.step_controller(Event::Committed { base, records, end }, context);
+        // An image that breaks a promise is shown to nobody.
+        if self.stopped {
+            return Ok(());
+        }
         self.replayed = end;
         self.replayed_epoch = Epoch(batch.last_epoch());
         self.unsnapshotted += batch.bytes.len() as u64;
@@ -66,7 +73,9 @@ impl QuorumActor {
         self.replayed_epoch = id.epoch;
         info!(end = %id.end, topics = image.topics.len(), "snapshot loaded");
         self.step_controller(Event::Loaded(Box::new(image)), context);
-        self.publish();
+        if !self.stopped {
+            self.publish();
+        }
         Ok(())
     }
 
