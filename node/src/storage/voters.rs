@@ -84,11 +84,6 @@ impl VoterHistory {
         self.sets.first()
     }
 
-    /// How many begin at or above `from`.
-    pub fn count_from(&self, from: Offset) -> usize {
-        self.sets.iter().filter(|set| set.offset >= from).count()
-    }
-
     /// Notes the Voters records among `records`.
     pub fn append(&mut self, records: &Records) -> Result<(), BatchError> {
         self.sets.extend(voters_in(records)?);

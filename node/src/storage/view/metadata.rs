@@ -9,6 +9,7 @@ use kraft_model::{Offset, ReplicaKey};
 use super::{BatchView, Stop, segments};
 use crate::storage::error::{Context, StorageError};
 use crate::storage::files::FileKind;
+use crate::storage::metadata_log::damage_path;
 use crate::storage::read::{not_a_batch, read_at};
 use crate::storage::records::Records;
 use crate::storage::scan::{Scan, Verdict, scan_segment};
@@ -26,6 +27,8 @@ pub struct MetadataView {
     pub batches: Vec<MetadataBatch>,
     /// Where the log is damaged; everything before it is in `batches`.
     pub damage: Option<Stop>,
+    /// The log was damaged, and its owner has not refetched all of it yet.
+    pub is_mending: bool,
     voters: VoterHistory,
     snapshots: Snapshots,
 }
@@ -67,11 +70,6 @@ impl MetadataView {
         Some(set.voters.iter().map(|voter| voter.key).collect())
     }
 
-    /// How many sets of voters were put in force at or above `from`.
-    pub fn voter_sets_from(&self, from: Offset) -> usize {
-        self.voters.count_from(from)
-    }
-
     /// The snapshots beside the log, to be listed and loaded.
     pub fn snapshots(&self) -> &Snapshots {
         &self.snapshots
@@ -82,9 +80,10 @@ fn read_once(dir: &Path) -> Result<MetadataView, StorageError> {
     let bases = segments(dir)?;
     let start = bases.first().copied().unwrap_or(Offset::ZERO);
     let snapshots = Snapshots::new(dir);
-    let (batches, damage) = (Vec::new(), None);
-    let voters = VoterHistory::default();
-    let mut view = MetadataView { start, end: start, batches, damage, voters, snapshots };
+    let (batches, damage, voters) = (Vec::new(), None, VoterHistory::default());
+    let is_mending = damage_path(dir).exists();
+    let mut view =
+        MetadataView { start, end: start, batches, damage, is_mending, voters, snapshots };
     for (at, &base) in bases.iter().enumerate() {
         let path = FileKind::Log.path(dir, base.0);
         let scan = view.read_segment(&path, base)?;
@@ -214,7 +213,6 @@ mod tests {
         let view = MetadataView::read(dir.path()).expect("reads");
         assert_eq!(view.voters_below(Offset(2)), Some(voters(&[1, 2])));
         assert_eq!(view.voters_below(Offset(3)), Some(voters(&[1, 2, 3])));
-        assert_eq!((view.voter_sets_from(Offset(2)), view.voter_sets_from(Offset(3))), (1, 0));
         let id = SnapshotId { end: Offset(5), epoch: Epoch(1) };
         snapshots.create(id, 1, &nodes[..1]).and_then(|writer| writer.finish()).expect("writes");
         let view = MetadataView::read(dir.path()).expect("reads");
