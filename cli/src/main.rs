@@ -2,8 +2,8 @@
 //!
 //! Read on: `args` (the commands), `commands` (one file per family), `cluster` (processes on this
 //! machine and their supervisor), `client` (the Kafka client that all of them use), `quorum` (asking
-//! controllers without a broker), `node` (where
-//! this process becomes a node itself).
+//! controllers without a broker), `verify` (what the nodes of a cluster hold, by the promises that the
+//! checkers judge), `node` (where this process becomes a node itself).
 
 mod args;
 mod client;
@@ -16,6 +16,7 @@ mod progress;
 mod quorum;
 mod report;
 mod storage;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -69,14 +69,16 @@ fn end_with(supervisor: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What `storage format` and `storage info` need of a configuration.
+/// What `storage format`, `storage info` and `status --verify` need of a configuration.
 #[derive(Clone, Debug)]
 pub struct Directories {
     pub node_id: i32,
     pub log_dirs: Vec<PathBuf>,
+    /// `metadata.log.dir`, by default the first of `log_dirs`.
+    pub metadata_log_dir: Option<PathBuf>,
 }
 
-/// Reads `node.id` and `log.dirs` (`log.dir`) of a properties file.
+/// Reads `node.id`, `log.dirs` (`log.dir`) and `metadata.log.dir` of a properties file.
 pub fn directories(config: &std::path::Path) -> Result<Directories, Failure> {
     let failed = || format!("cannot use the configuration {}", config.display());
     let text = std::fs::read_to_string(config).doing(failed)?;
@@ -92,5 +94,8 @@ pub fn directories(config: &std::path::Path) -> Result<Directories, Failure> {
     let dirs = value("log.dirs").or_else(|| value("log.dir"));
     let dirs = dirs.ok_or_else(|| missing("log.dirs"))?.split(',');
     let dirs = dirs.map(str::trim).filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    Ok(Directories { node_id, log_dirs: dirs.collect() })
+    let log_dirs: Vec<_> = dirs.collect();
+    let named = value("metadata.log.dir").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let metadata_log_dir = named.or_else(|| log_dirs.first().cloned());
+    Ok(Directories { node_id, log_dirs, metadata_log_dir })
 }

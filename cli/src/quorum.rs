@@ -1,9 +1,11 @@
 //! The metadata quorum as its controllers see it, asked over the peer protocol: the only way while
 //! no broker is up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use kraft_model::NodeId;
 use kraft_model::raft::VoterChange;
 use kraft_node::peer::{
@@ -81,6 +83,14 @@ pub async fn ask(addresses: &[String]) -> Result<Quorum, Failure> {
             .because(reasons.join("; "))
             .next("see whether the controllers run ('kraft status'), or ask a broker instead")
     })
+}
+
+/// What each node at `addresses` knows of the quorum, of those that answer in time; all are asked at
+/// once.
+pub async fn views(addresses: &[String], patience: Duration) -> BTreeMap<i32, QuorumView> {
+    let asked = addresses.iter().map(|at| tokio::time::timeout(patience, describe(at)));
+    let answers = join_all(asked).await.into_iter();
+    answers.filter_map(|answer| answer.ok()?.ok()).map(|(node, view)| (node.0, view)).collect()
 }
 
 /// The address of the leader that `node` names, if it is another node.

@@ -6,6 +6,7 @@
 pub mod binary;
 pub mod cluster;
 pub mod load;
+pub mod local;
 pub mod node;
 pub mod producer;
 pub mod proxy;

@@ -1,12 +1,10 @@
 //! The local cluster as its users drive it: `kraft up`, and everything that tends it.
 
-mod local;
-
 use std::net::TcpListener;
 use std::process::Stdio;
 
 use kraft_tests::eventually;
-use local::Local;
+use kraft_tests::local::Local;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -40,7 +38,7 @@ fn runs(pid: i64) -> bool {
 
 #[test]
 fn up_in_an_empty_directory_gives_six_nodes_that_take_a_topic_at_once() {
-    let local = Local::new();
+    let local = Local::empty();
     let said = local.run(&["up", "--detach", "--port", "0"]);
     let said = String::from_utf8_lossy(&said);
     println!("{said}");
@@ -59,7 +57,7 @@ fn up_in_an_empty_directory_gives_six_nodes_that_take_a_topic_at_once() {
 fn usual_ports_that_are_taken_are_replaced_and_it_is_said_which() {
     // If somebody else has it, it is taken as well.
     let _taken = TcpListener::bind(("127.0.0.1", 9092));
-    let local = Local::new();
+    let local = Local::empty();
     let output = local.output(&["up", "--detach", "--controllers", "1", "--brokers", "1"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
@@ -72,7 +70,7 @@ fn usual_ports_that_are_taken_are_replaced_and_it_is_said_which() {
 
 #[test]
 fn a_directory_that_holds_something_else_is_refused_and_left_alone() {
-    let local = Local::new();
+    let local = Local::empty();
     let dir = local.dir.path().join(".kraft");
     std::fs::create_dir(&dir).expect("the directory is ours");
     std::fs::write(dir.join("thesis.txt"), "four years").expect("the directory is ours");
@@ -209,7 +207,7 @@ fn a_second_up_brings_back_every_topic_and_record_on_the_same_ports() {
 
 #[test]
 fn ctrl_c_ends_the_brokers_first_and_then_the_controllers() {
-    let local = Local::new();
+    let local = Local::empty();
     let mut command = local.command(&["up", "--port", "0"]);
     let mut up =
         command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("kraft starts");
@@ -253,7 +251,7 @@ fn controllers_alone_are_ready_when_they_have_a_leader() {
 
 #[test]
 fn every_failure_says_what_why_and_what_next() {
-    let local = Local::new();
+    let local = Local::empty();
     for command in [&["topics", "list"][..], &["status"], &["down"], &["kill", "1"]] {
         let (code, said) = local.failure(command);
         assert!(code == 1 || code == 2, "{command:?} ended with {code}");

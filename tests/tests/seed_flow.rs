@@ -1,14 +1,12 @@
 //! The first flow that a user tries: a topic, a real file into it and out of it, and a look at
 //! everything from outside.
 
-mod local;
-
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use kraft_tests::eventually;
-use local::Local;
+use kraft_tests::local::Local;
 use serde_json::{Value, json};
 
 const LINES: usize = 100_000;

@@ -31,6 +31,40 @@ impl Client {
         self.list_offsets(topic, partitions, LATEST).await
     }
 
+    /// The high watermarks of partitions in these leader epochs, as the broker that is asked has them,
+    /// or the code with which it refuses: it is asked once, and must be the bootstrap broker.
+    pub async fn high_watermarks(
+        &self,
+        asked: &[(&str, i32, i32)],
+    ) -> Result<BTreeMap<(String, i32), Result<i64, i16>>, ClientError> {
+        let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
+        for &(topic, partition, leader_epoch) in asked {
+            let wanted = ListOffsetsPartition::default()
+                .with_partition_index(partition)
+                .with_current_leader_epoch(leader_epoch)
+                .with_timestamp(LATEST);
+            topics.entry(topic).or_default().push(wanted);
+        }
+        let topics = topics.into_iter().map(|(name, partitions)| {
+            ListOffsetsTopic::default().with_name(topic_name(name)).with_partitions(partitions)
+        });
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_topics(topics.collect());
+        let response = self.any().await?.call(&request, self.options().request_timeout).await?;
+        let mut found = BTreeMap::new();
+        for topic in response.topics {
+            for answer in topic.partitions {
+                let result = match answer.error_code {
+                    0 => Ok(answer.offset),
+                    code => Err(code),
+                };
+                found.insert((topic.name.to_string(), answer.partition_index), result);
+            }
+        }
+        Ok(found)
+    }
+
     async fn list_offsets(
         &self,
         topic: &str,

@@ -3,20 +3,35 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kraft_node::storage::Depth;
 use serde::Serialize;
 
-use super::Dir;
+use super::{Dir, block_on};
 use crate::cluster::{Cluster, Node, NodeState, Stat, SupervisorState, Wish, now_ms};
 use crate::output::{OutputArgs, duration, or_dash, table};
 use crate::report::Failure;
+use crate::verify::{Place, Report, verify};
 
 /// Show the nodes of the cluster in --dir: what runs, since when, and why something does not
 ///
 /// JSON: {cluster_id, bootstrap, supervisor_pid, nodes: [{id, roles, pid, state, uptime_ms,
-/// listeners, restarts, last_exit: {at_ms, code, signal, log}}]}; 'state' is running, paused,
-/// down, restarting, or held (it was killed with --stay-down).
+/// listeners, restarts, last_exit: {at_ms, code, signal, log}}], verify}; 'state' is running, paused,
+/// down, restarting, or held (it was killed with --stay-down). 'verify' is there if it was asked for:
+/// {high_watermark, promises: [{about, promise, judged, of, verdict, stories, more}], not_judged:
+/// [{why, what}]}; 'verdict' is holds, broken or nothing-to-judge.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
+    /// Judge what the nodes hold by the promises that 'kraft check' judges; exit code 3 if one is broken
+    ///
+    /// Reads the nodes' directories, whether they run or not, and asks those that run for their high
+    /// watermarks; changes nothing. Of the metadata it reads everything, of partitions the header of
+    /// every batch below the high watermark on every replica that may be elected. The table says how
+    /// much each promise was judged of, and then what could not be judged, and why.
+    #[arg(long)]
+    verify: bool,
+    /// As --verify, and read all records of partitions, to see that each batch has its checksum
+    #[arg(long)]
+    verify_checksums: bool,
     #[command(flatten)]
     dir: Dir,
     #[command(flatten)]
@@ -29,6 +44,8 @@ pub struct Answer {
     pub bootstrap: String,
     pub supervisor_pid: Option<i32>,
     pub nodes: Vec<NodeAnswer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Report>,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,7 +62,12 @@ pub struct NodeAnswer {
 
 pub fn run(args: &StatusArgs) -> Result<(), Failure> {
     let cluster = Cluster::load(&args.dir.dir)?;
-    let answer = Answer::of(&args.dir.dir, &cluster)?;
+    let mut answer = Answer::of(&args.dir.dir, &cluster)?;
+    if args.verify || args.verify_checksums {
+        let place = Place { dir: &args.dir.dir, cluster: &cluster };
+        let depth = if args.verify_checksums { Depth::Checksums } else { Depth::Headers };
+        answer.verify = Some(block_on(verify(place, depth))?);
+    }
     args.output.answer(&answer, |answer| {
         let supervisor = match answer.supervisor_pid {
             Some(pid) => format!("supervisor pid {pid}"),
@@ -56,8 +78,14 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
             bootstrap => format!("at {bootstrap}"),
         };
         let table = node_table(answer);
-        format!("cluster {} {place}, {supervisor}\n\n{table}", answer.cluster_id)
-    })
+        let verified = answer.verify.as_ref().map(|report| format!("\n{}", report.text()));
+        let verified = verified.unwrap_or_default();
+        format!("cluster {} {place}, {supervisor}\n\n{table}{verified}", answer.cluster_id)
+    })?;
+    match answer.verify {
+        Some(report) if report.is_broken() => Err(Failure::Violation),
+        _ => Ok(()),
+    }
 }
 
 impl Answer {
@@ -81,6 +109,7 @@ impl Answer {
             bootstrap: cluster.bootstrap().join(","),
             supervisor_pid: supervisor.map(|supervisor| supervisor.pid),
             nodes: cluster.nodes.iter().map(node).collect(),
+            verify: None,
         }
     }
 

@@ -60,7 +60,7 @@ struct Directory {
 pub fn run(args: &StorageArgs) -> Result<(), Failure> {
     match &args.command {
         StorageCommand::Format { cluster_id, config, quorum, ignore_formatted } => {
-            let Directories { node_id, log_dirs } = directories(config)?;
+            let Directories { node_id, log_dirs, .. } = directories(config)?;
             let first = quorum.first_voters(config)?;
             for dir in &log_dirs {
                 let (directory_id, voters) = first.of(dir);

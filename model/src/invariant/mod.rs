@@ -4,3 +4,4 @@
 pub mod metadata;
 pub mod quorum;
 pub mod replica;
+pub mod steps;

@@ -4,6 +4,7 @@
 pub mod controller_client;
 pub mod lifecycle;
 mod post;
+mod promises;
 pub mod quorum;
 pub mod replication;
 pub mod shard;

@@ -6,11 +6,12 @@
 use bytes::Bytes;
 use kraft_model::inline::Nodes;
 use kraft_model::metadata::{PartitionChange, Record};
-use kraft_model::{NodeId, TopicPartition};
+use kraft_model::{NodeId, Offset, TopicPartition};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::cbor::{self, CborError};
+use crate::storage::{BatchError, RecordBatch, Records, values};
 
 /// The version in which every record is written.
 const VERSION: u8 = 0;
@@ -43,6 +44,15 @@ pub enum RecordError {
          {NEWEST_METADATA_VERSION}; run a newer release"
     )]
     Version { kind: u16, version: u8 },
+}
+
+/// Why a batch of the metadata log cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum UnreadableBatch {
+    #[error("the metadata batch at offset {0} cannot be read: {1}")]
+    Batch(Offset, BatchError),
+    #[error("the metadata batch at offset {0} cannot be read: {1}")]
+    Record(Offset, RecordError),
 }
 
 /// Kafka's kinds that kraft has no use for, with the metadata.version from which they are written.
@@ -111,6 +121,22 @@ pub fn encode(record: &Record) -> Result<Bytes, RecordError> {
 
 fn value<T: Serialize>(kind: u16, body: &T) -> Result<Bytes, RecordError> {
     cbor::encode(&(kind, VERSION, body)).map_err(RecordError::Encode)
+}
+
+/// The metadata records in a batch; none in a control batch.
+///
+/// # Errors
+/// It is no batch, or one of its values is no record ([`decode`]).
+pub fn decode_batch(batch: &Records) -> Result<Vec<Record>, UnreadableBatch> {
+    let fault = |error| UnreadableBatch::Batch(batch.base, error);
+    if RecordBatch::read(&batch.bytes).map_err(fault)?.is_control() {
+        return Ok(Vec::new());
+    }
+    let record = |value: Result<_, _>| {
+        let decoded = decode(value.map_err(fault)?);
+        decoded.map_err(|error| UnreadableBatch::Record(batch.base, error))
+    };
+    values(&batch.bytes).map(record).collect()
 }
 
 /// The record that is exactly `bytes`.

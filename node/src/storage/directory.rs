@@ -148,6 +148,16 @@ pub fn read_meta(dir: &Path) -> Result<MetaProperties, StorageError> {
     })
 }
 
+/// Whether all that the last process in `dir` wrote is still there: it stopped in order, or the machine
+/// has been up ever since (L6). Looks without taking the directory.
+///
+/// # Errors
+///
+/// The device's.
+pub fn is_left_whole(dir: &Path) -> Result<bool, StorageError> {
+    Ok(dir.join(CLEAN_SHUTDOWN).exists() || session::read(dir)?.is_some())
+}
+
 /// A log directory that this process has taken for itself. Dropping it lets go of the lock.
 #[derive(Debug)]
 pub struct LogDirectory {

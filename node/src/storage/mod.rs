@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Read on: [`PartitionLog`] and [`MetadataLog`] are what machines hold, [`LogDirectory`] is what
-//! they live in, [`scan_segment`] is what recovery believes.
+//! they live in, [`scan_segment`] is what recovery believes, [`DataView`] and [`MetadataView`] look at
+//! the logs of another process.
 
 mod build;
 mod checkpoint;
@@ -33,12 +34,14 @@ mod segment;
 mod session;
 mod snapshot;
 mod timestamp;
+mod view;
 mod voters;
 
 pub use build::{RecordView, records, values};
 pub use checkpoint::{Checkpoint, PartitionOffsets};
 pub use directory::{
-    LogDirectory, MetaProperties, PartitionDirectory, format, format_as, format_voter, read_meta,
+    LogDirectory, MetaProperties, PartitionDirectory, format, format_as, format_voter,
+    is_left_whole, read_meta,
 };
 pub use error::StorageError;
 pub use files::OpenFiles;
@@ -53,4 +56,5 @@ pub use recovery::{Damage, OpenState, Recovery};
 pub use scan::{Scan, Verdict, former_end, scan_segment};
 pub use snapshot::{SNAPSHOT_CHUNK, SnapshotReader, SnapshotWriter, Snapshots};
 pub use timestamp::{TimestampHit, TimestampPlan};
+pub use view::{BatchView, DataView, Depth, MetadataBatch, MetadataView, Stop, find_replica};
 pub use voters::{VoterEndpoint, VoterNode};

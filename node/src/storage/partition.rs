@@ -206,7 +206,7 @@ fn write_topic(dir: &Path, topic: TopicId) -> Result<(), StorageError> {
 }
 
 /// `None` if the file is missing or not whole.
-fn read_topic(dir: &Path) -> Result<Option<TopicId>, StorageError> {
+pub(super) fn read_topic(dir: &Path) -> Result<Option<TopicId>, StorageError> {
     let path = metadata_path(dir);
     let content = durable::read_if_there(&path).context("read", &path)?.unwrap_or_default();
     let topic = |line: &str| line.strip_prefix("topic_id: ")?.trim().parse().ok();

@@ -79,6 +79,11 @@ impl VoterHistory {
         self.sets.last()
     }
 
+    /// The oldest one that is known.
+    pub fn first(&self) -> Option<&VoterSet> {
+        self.sets.first()
+    }
+
     /// Notes the Voters records among `records`.
     pub fn append(&mut self, records: &Records) -> Result<(), BatchError> {
         self.sets.extend(voters_in(records)?);

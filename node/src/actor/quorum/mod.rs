@@ -33,6 +33,7 @@ use kraft_model::{ClusterId, Epoch, Incarnation, NodeId, Offset, ReplicaKey, Shi
 use tracing::{error, info};
 
 use super::Timers;
+use super::promises::{self, QuorumStands};
 use crate::config::{NodeConfig, Roles};
 use crate::limits;
 use crate::peer::{LinkId, Links, QuorumView};
@@ -79,6 +80,7 @@ pub struct QuorumActor {
     disk: Disk,
     /// On a node without the controller role too: it keeps the image, and is never active.
     controller: Controller<Shipped>,
+    promises: promises::Metadata,
     recorder: Recorder,
     tracks: Tracks,
     /// Committed and replayed up to here.
@@ -149,6 +151,7 @@ impl QuorumActor {
             quorum,
             disk: Disk::new(log),
             controller,
+            promises: promises::Metadata::default(),
             recorder,
             tracks,
             replayed: Offset::ZERO,
@@ -200,10 +203,16 @@ impl QuorumActor {
 
     fn step_quorum(&mut self, event: raft::Event<Records>, context: &mut Context<Self>) {
         let mut effects = Vec::new();
+        let before = QuorumStands::of(&self.quorum);
         let log = &mut self.disk.log;
         self.recorder.quorum(&mut self.tracks.quorum, &mut self.quorum, log, event, &mut effects);
         if !self.write_trace() {
             return;
+        }
+        // A log that failed may not hold what the machine has appended; it stops the process as well.
+        let broken = before.broken(QuorumStands::of(&self.quorum), self.disk.log.end());
+        if let Some(promise) = broken.filter(|_| self.disk.log.failure().is_none()) {
+            return self.fatal(format!("a promise of the quorum is broken: {promise}"));
         }
         for effect in effects {
             self.run_quorum_effect(effect, context);
@@ -212,10 +221,14 @@ impl QuorumActor {
 
     fn step_controller(&mut self, event: metadata::Event, context: &mut Context<Self>) {
         let mut effects = Vec::new();
+        self.promises.expect(&event);
         let (track, controller) = (&mut self.tracks.controller, &mut self.controller);
         self.recorder.controller(track, controller, event, &mut effects);
         if !self.write_trace() {
             return;
+        }
+        if let Some(promise) = self.promises.broken(self.controller.committed()) {
+            return self.fatal(format!("a promise of the metadata is broken: {promise}"));
         }
         for effect in effects {
             self.run_controller_effect(effect, context);

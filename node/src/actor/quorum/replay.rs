@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context};
 use kraft_model::log::Extent;
-use kraft_model::metadata::{Event, Image, Record};
+use kraft_model::metadata::{Event, Image};
 use kraft_model::raft::{self, RaftLog, SnapshotId};
 use kraft_model::{Epoch, Offset};
 use tracing::{info, warn};
 
 use super::{QuorumActor, Work};
 use crate::peer::record;
-use crate::storage::{RecordBatch, Records, Snapshots, VoterNode, values};
+use crate::storage::{RecordBatch, Records, Snapshots, VoterNode};
 
 impl QuorumActor {
     /// Everything below `end` is committed: replays what was not yet.
@@ -31,15 +31,22 @@ impl QuorumActor {
                 if let Err(problem) = self.replay_batch(&batch, context) {
                     return self.fatal(problem);
                 }
+                if self.stopped {
+                    return;
+                }
             }
         }
         self.snapshot_if_due(context);
     }
 
     fn replay_batch(&mut self, batch: &Records, context: &mut Context<Self>) -> Result<(), String> {
-        let records = decode(batch)?;
+        let records = record::decode_batch(batch).map_err(|error| error.to_string())?;
         let (base, end) = (batch.base(), batch.end());
         self.step_controller(Event::Committed { base, records, end }, context);
+        // An image that breaks a promise is shown to nobody.
+        if self.stopped {
+            return Ok(());
+        }
         self.replayed = end;
         self.replayed_epoch = Epoch(batch.last_epoch());
         self.unsnapshotted += batch.bytes.len() as u64;
@@ -59,14 +66,16 @@ impl QuorumActor {
         let mut reader = self.disk.log.snapshots().open(id).map_err(|e| e.to_string())?;
         let mut records = Vec::new();
         while let Some(batch) = reader.next_batch().map_err(|e| e.to_string())? {
-            records.extend(decode(&batch)?);
+            records.extend(record::decode_batch(&batch).map_err(|error| error.to_string())?);
         }
         let image = Image::load(id.end, &records).map_err(|error| error.to_string())?;
         self.replayed = id.end;
         self.replayed_epoch = id.epoch;
         info!(end = %id.end, topics = image.topics.len(), "snapshot loaded");
         self.step_controller(Event::Loaded(Box::new(image)), context);
-        self.publish();
+        if !self.stopped {
+            self.publish();
+        }
         Ok(())
     }
 
@@ -152,21 +161,4 @@ fn split(records: &Records) -> Vec<Records> {
         last_epoch: batch.leader_epoch.0,
     };
     records.batches().map(one).collect()
-}
-
-/// The metadata records in a batch; none in a control batch.
-fn decode(batch: &Records) -> Result<Vec<Record>, String> {
-    let fault = |problem: &dyn std::fmt::Display| {
-        format!("the metadata batch at offset {} cannot be read: {problem}", batch.base())
-    };
-    let header = RecordBatch::read(&batch.bytes).map_err(|error| fault(&error))?;
-    if header.is_control() {
-        return Ok(Vec::new());
-    }
-    values(&batch.bytes)
-        .map(|value| {
-            let value = value.map_err(|error| fault(&error))?;
-            record::decode(value).map_err(|error| fault(&error))
-        })
-        .collect()
 }

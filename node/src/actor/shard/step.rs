@@ -6,6 +6,7 @@ use kraft_model::replica::{Effect, Event, Timer};
 use super::actor::Shard;
 use super::metrics::{add, shift};
 use super::slot::Slot;
+use crate::actor::promises::ReplicaStands;
 use crate::limits::{ALTER_PARTITION_BACKOFF, REFUSED_FETCH_BACKOFF};
 use crate::storage::Records;
 
@@ -18,12 +19,17 @@ impl Shard {
         }
         let mut effects = std::mem::take(&mut self.effects);
         let Slot { track, replica, log, .. } = slot;
+        let before = ReplicaStands::of(replica);
         self.recorder.replica(track, replica, log, event, &mut effects);
-        // What the machine concluded from an append that is not there must not leave.
-        if let Some(failure) = slot.log.failure() {
+        // What the machine concluded from an append that is not there must not leave, nor what a
+        // broken promise has led to.
+        if let Some(failure) = log.failure() {
             let cause = failure.to_string();
             effects.clear();
             self.fail(id, &cause);
+        } else if let Some(promise) = before.broken(ReplicaStands::of(replica)) {
+            effects.clear();
+            effects.push(Effect::Violation(promise));
         }
         for effect in effects.drain(..) {
             self.run(id, effect);

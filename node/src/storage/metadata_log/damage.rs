@@ -11,7 +11,7 @@ use crate::storage::recovery::Recovery;
 use crate::storage::scan::former_end;
 
 /// The file that remembers damage; its content is the former end.
-fn damage_path(dir: &Path) -> PathBuf {
+pub(in crate::storage) fn damage_path(dir: &Path) -> PathBuf {
     dir.join("damaged")
 }
 

@@ -29,6 +29,7 @@ use crate::storage::snapshot::Snapshots;
 use crate::storage::voters::{VoterEndpoint, VoterHistory, VoterNode, VoterSet};
 
 pub use damage::ForgetDamage;
+pub(super) use damage::damage_path;
 use damage::remembered_damage;
 
 /// The directory's name in `metadata.log.dir`.

@@ -81,7 +81,8 @@ impl SegmentedLog {
     }
 }
 
-fn segment_base(name: &str) -> Option<Offset> {
+/// The base that a segment's name says.
+pub(super) fn segment_base(name: &str) -> Option<Offset> {
     let digits = name.strip_suffix(".log")?;
     let is_base = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_base.then(|| digits.parse().ok().map(Offset))?

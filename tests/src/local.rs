@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use kraft_tests::binary::binary;
+use crate::binary::binary;
 use serde_json::Value;
 
 /// An empty directory to run `kraft` in. Dropping it ends whatever cluster was started there.
@@ -13,13 +13,13 @@ pub struct Local {
 }
 
 impl Local {
-    pub fn new() -> Local {
+    pub fn empty() -> Local {
         Local { dir: tempfile::tempdir().expect("a temporary directory") }
     }
 
     /// A running cluster on ports of its own.
     pub fn up(shape: &[&str]) -> Local {
-        let local = Local::new();
+        let local = Local::empty();
         local.run(&[&["up", "--detach", "--port", "0"], shape].concat());
         local
     }
