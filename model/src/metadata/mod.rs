@@ -31,7 +31,7 @@ pub use record::{
     BrokerRegistrationChange, ConfigRecord, Endpoint, PartitionChange, PartitionRecord, Record,
     RegisterBroker, RegisterController, SecurityProtocol,
 };
-pub use replay::ReplayError;
+pub use replay::{ReplayError, Touched, touched};
 pub use request::{
     AlterAnswer, AlterPartition, AlteredPartition, BrokerHeartbeat, BrokerRegistration,
     ConfigChange, ConfigOp, CreatePartitions, ElectLeaders, ElectionType, HeartbeatReply, NewTopic,

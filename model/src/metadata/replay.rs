@@ -33,6 +33,49 @@ pub enum ReplayError {
     ProducerIdsWentBack { from: i64, to: i64 },
 }
 
+/// Whose state a record changes: what must be looked at anew.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Touched<'a> {
+    Nothing,
+    /// One partition's registration.
+    Partition(TopicPartition),
+    /// A topic as a whole: it came, went, or all of its partitions changed.
+    Topic(TopicId),
+    /// A topic's configuration; a name, because it may be gone by now.
+    TopicConfig(&'a str),
+    /// A broker's registration: endpoints, and every partition of which it is a replica.
+    Broker(NodeId),
+    /// A broker's dynamic configuration.
+    BrokerConfig(&'a str),
+    /// Anything that depends on a default of the cluster.
+    Everything,
+}
+
+/// Whose state `record` changes.
+pub fn touched(record: &Record) -> Touched<'_> {
+    match record {
+        Record::RegisterBroker(RegisterBroker { broker, .. })
+        | Record::UnregisterBroker { broker, .. }
+        | Record::BrokerRegistrationChange(BrokerRegistrationChange { broker, .. }) => {
+            Touched::Broker(*broker)
+        }
+        Record::Topic { id, .. } | Record::RemoveTopic { id } => Touched::Topic(*id),
+        Record::Partition(PartitionRecord { id, .. })
+        | Record::PartitionChange(PartitionChange { id, .. }) => Touched::Partition(*id),
+        Record::Config(ConfigRecord { kind: ResourceKind::Topic, resource, .. }) => {
+            Touched::TopicConfig(resource)
+        }
+        Record::Config(ConfigRecord { resource, .. }) if resource.is_empty() => Touched::Everything,
+        Record::Config(ConfigRecord { resource, .. }) => Touched::BrokerConfig(resource),
+        Record::ClearElr { topic: Some(id) } => Touched::Topic(*id),
+        Record::ClearElr { topic: None } => Touched::Everything,
+        Record::RegisterController(_)
+        | Record::FeatureLevel { .. }
+        | Record::ProducerIds { .. }
+        | Record::NoOp => Touched::Nothing,
+    }
+}
+
 impl Image {
     /// Replays the record at `offset`; afterwards [`Image::end`] is the offset behind it.
     pub fn replay(&mut self, offset: Offset, record: &Record) -> Result<(), ReplayError> {
