@@ -107,8 +107,12 @@ impl<R: Rules> Replica<R> {
         let has_records = !is_empty(&records);
         if has_records {
             if records.base() != log.end() && self.rules.holds(Guard::StaleFetchResponse) {
-                // Not what was asked for; a leader that errs is asked again later.
-                return self.pause(fx);
+                if !begins_inside(log, &records) {
+                    // Not what was asked for; a leader that errs is asked again later.
+                    return self.pause(fx);
+                }
+                // It is below the leader's start, which is taken over as ever.
+                log.restart_at(records.base());
             }
             for header in L::headers(&records) {
                 self.producers.replay(&header);
@@ -210,4 +214,11 @@ impl<R: Rules> Replica<R> {
             fx.push(Effect::Fetch { leader, position });
         }
     }
+}
+
+/// F1: a log that began anew where the leader's begins, which is inside a batch if records were
+/// deleted up to there. Batches come whole, and the log begins with that one.
+fn begins_inside<L: DataLog>(log: &L, records: &L::Batch) -> bool {
+    let (start, end) = (log.start(), log.end());
+    start == end && records.base() < end && end < records.end()
 }

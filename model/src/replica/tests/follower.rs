@@ -249,3 +249,31 @@ fn a_retry_is_called_off_when_there_is_nobody_to_ask() {
     follower.sees(view(1, 3, 3, &[1]));
     assert!(follower.replica.is_leader());
 }
+
+/// Records were deleted up to offset 1 of the leader's log, which lies inside a batch.
+#[test]
+fn a_log_that_begins_anew_inside_a_batch_begins_with_all_of_it() {
+    let mut leader = Bench::new(0).holding(&[1, 1, 1]);
+    let whole = leader.log.read(Offset(0));
+    leader.log.advance_start(Offset(1));
+    let mut follower = Bench::new(1);
+    let asked = asked_position(&follower.sees(view(0, 2, 2, &[0]))).expect("it fetches");
+    let outcome = FetchOutcome::OutOfRange { log_start: Offset(1), end: Offset(3) };
+    let asked = asked_position(&follower.step(answered(asked, outcome))).expect("it fetches on");
+    assert_eq!(asked.offset, Offset(1));
+    let outcome = FetchOutcome::Records {
+        records: whole.clone(),
+        high_watermark: Offset(3),
+        log_start: Offset(1),
+    };
+    let fx = follower.step(answered(asked, outcome.clone()));
+    assert_eq!((follower.log.start(), follower.log.end()), (Offset(1), Offset(3)));
+    assert_eq!(asked_position(&fx).map(|position| position.offset), Some(Offset(3)));
+
+    // A log that has something is not given up for such an answer.
+    let mut follower = Bench::new(1).holding(&[1, 1]);
+    let asked = asked_position(&follower.sees(view(0, 2, 2, &[0]))).expect("it fetches");
+    let fx = follower.step(answered(asked, outcome));
+    assert!(fx.contains(&Effect::SetTimer(Timer::FetchRetry)));
+    assert_eq!((follower.log.start(), follower.log.end()), (Offset(0), Offset(2)));
+}
