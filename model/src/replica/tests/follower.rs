@@ -262,7 +262,7 @@ fn a_log_that_begins_anew_inside_a_batch_begins_with_all_of_it() {
     let asked = asked_position(&follower.step(answered(asked, outcome))).expect("it fetches on");
     assert_eq!(asked.offset, Offset(1));
     let outcome = FetchOutcome::Records {
-        records: whole.clone(),
+        records: whole,
         high_watermark: Offset(3),
         log_start: Offset(1),
     };
