@@ -261,11 +261,8 @@ fn a_log_that_begins_anew_inside_a_batch_begins_with_all_of_it() {
     let outcome = FetchOutcome::OutOfRange { log_start: Offset(1), end: Offset(3) };
     let asked = asked_position(&follower.step(answered(asked, outcome))).expect("it fetches on");
     assert_eq!(asked.offset, Offset(1));
-    let outcome = FetchOutcome::Records {
-        records: whole,
-        high_watermark: Offset(3),
-        log_start: Offset(1),
-    };
+    let outcome =
+        FetchOutcome::Records { records: whole, high_watermark: Offset(3), log_start: Offset(1) };
     let fx = follower.step(answered(asked, outcome.clone()));
     assert_eq!((follower.log.start(), follower.log.end()), (Offset(1), Offset(3)));
     assert_eq!(asked_position(&fx).map(|position| position.offset), Some(Offset(3)));
