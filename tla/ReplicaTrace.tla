@@ -51,10 +51,17 @@ SoonEpochStart(s) == UpToEpoch(s.log, s.view.leaderEpoch - 1, Len(s.log))
 OnDisk(s, l) == [s EXCEPT !.flushed = Larger(@, Smaller(l.after.flushed, End(s)))]
 
 (* L6: the log has lost at most what was not flushed; the checkpoint may be   *)
-(* older than what the replica knew.                                          *)
+(* older than what the replica knew.  Of a process that was killed in the     *)
+(* middle of a step the trace lacks that step, of which nobody has heard, but *)
+(* the log may have what it appended: under the epoch that was known, or, from*)
+(* a leader, an earlier one.                                                  *)
 Begun(s, l) ==
-    IF l.after.end \in s.flushed..End(s) /\ l.after.hw <= s.hw
-    THEN {Fresh(SubSeq(s.log, 1, l.after.end), l.after.flushed, l.after.hw)} ELSE {}
+    LET more == l.after.end - End(s)
+        last == [epoch |-> l.after.lastEpoch, value |-> 0]
+        log  == IF more > 0 THEN s.log \o [i \in 1..more |-> last] ELSE SubSeq(s.log, 1, l.after.end)
+        fits == more > 0 => l.after.lastEpoch \in LastEpoch(s.log)..s.view.leaderEpoch
+    IN  IF l.after.end >= s.flushed /\ l.after.hw <= s.hw /\ fits
+        THEN {Fresh(log, l.after.flushed, l.after.hw)} ELSE {}
 
 Viewed(b, s, l) ==
     IF l.image = 0 THEN {}
