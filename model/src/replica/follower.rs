@@ -104,14 +104,14 @@ impl<R: Rules> Replica<R> {
         log_start: Offset,
         fx: &mut Effects,
     ) {
-        let has_records = !is_empty(&records);
+        let (has_records, own_start) = (!is_empty(&records), log.start());
         if has_records {
             if records.base() != log.end() && self.rules.holds(Guard::StaleFetchResponse) {
                 if !begins_inside(log, &records) {
                     // Not what was asked for; a leader that errs is asked again later.
                     return self.pause(fx);
                 }
-                // It is below the leader's start, which is taken over as ever.
+                // Where the log may be read from stays where it was, or goes on to the leader's.
                 log.restart_at(records.base());
             }
             for header in L::headers(&records) {
@@ -120,7 +120,7 @@ impl<R: Rules> Replica<R> {
             log.append(records);
         }
         self.high_watermark = self.high_watermark.max(high_watermark.min(log.end()));
-        let log_start = log_start.min(self.high_watermark);
+        let log_start = log_start.max(own_start).min(self.high_watermark);
         if log_start > log.start() {
             log.advance_start(log_start);
         }

@@ -267,6 +267,15 @@ fn a_log_that_begins_anew_inside_a_batch_begins_with_all_of_it() {
     assert_eq!((follower.log.start(), follower.log.end()), (Offset(1), Offset(3)));
     assert_eq!(asked_position(&fx).map(|position| position.offset), Some(Offset(3)));
 
+    // Another leader may not have deleted those records yet: here they stay deleted.
+    let mut follower = Bench::new(1);
+    let asked = asked_position(&follower.sees(view(0, 2, 2, &[0]))).expect("it fetches");
+    let outcome_of_another = FetchOutcome::OutOfRange { log_start: Offset(2), end: Offset(3) };
+    let asked =
+        asked_position(&follower.step(answered(asked, outcome_of_another))).expect("it fetches on");
+    follower.step(answered(asked, outcome.clone()));
+    assert_eq!((follower.log.start(), follower.log.end()), (Offset(2), Offset(3)));
+
     // A log that has something is not given up for such an answer.
     let mut follower = Bench::new(1).holding(&[1, 1]);
     let asked = asked_position(&follower.sees(view(0, 2, 2, &[0]))).expect("it fetches");
