@@ -1,5 +1,6 @@
 //! What is late, wrong or said by the wrong one changes nothing; what ends is waited for no more.
 
+use kraft_model::invariant::quorum::waits_for_a_time;
 use kraft_model::raft::{
     Effect, EndQuorumEpoch, Event, FetchOutcome, FetchResponse, Message, Patience, SnapshotId,
     StoredState, Timer, Vote, VoteResponse,
@@ -155,4 +156,17 @@ fn one_that_led_and_votes_no_more_asks_who_leads() {
     cluster.nodes[2].stored = StoredState { epoch, leader, vote };
     cluster.restart(3);
     assert_eq!(cluster.is(3), "Unattached in 3", "it follows nobody, least of all itself");
+}
+
+/// The judge is judged: in every role it misses the timer that is not there, and sees one too many.
+#[test]
+fn whoever_waits_without_a_time_or_for_what_is_over_is_seen() {
+    let mut cluster = Cluster::new(3, 1);
+    let judged = |cluster: &Cluster, id| {
+        let node = &cluster.node(id).machine;
+        [waits_for_a_time(node, |_| false), waits_for_a_time(node, |_| true)]
+    };
+    assert_eq!([judged(&cluster, 1), judged(&cluster, 4)], [[false; 2]; 2], "nobody leads");
+    cluster.elect(1);
+    assert_eq!([judged(&cluster, 1), judged(&cluster, 2)], [[false; 2]; 2], "1 leads, 2 follows");
 }
