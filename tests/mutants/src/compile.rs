@@ -26,7 +26,6 @@ pub fn all(root: &Path, work: &Path, mutants: &[Mutant]) -> Result<Built> {
     let tree = work.join("tree");
     let mut hasher = DefaultHasher::new();
     copy(root, &tree, &mut hasher)?;
-    // Whatever cannot even stand where it would is known from the source.
     let mut viable: BTreeSet<u32> = mutants.iter().map(|mutant| mutant.id).collect();
     for round in 1..=ROUNDS {
         write(root, &tree, mutants, &mut viable)?;

@@ -68,7 +68,10 @@ pub fn all(root: &Path) -> Result<Vec<Mutant>> {
     }
     let out = command.output()?;
     if !out.status.success() {
-        return Err(format!("cargo mutants: {}", String::from_utf8_lossy(&out.stderr)).into());
+        let why = String::from_utf8_lossy(&out.stderr);
+        return Err(
+            format!("cargo mutants, which 'cargo install cargo-mutants' brings: {why}").into()
+        );
     }
     let mut alike: HashMap<String, usize> = HashMap::new();
     let listed: Vec<Listed> = serde_json::from_slice(&out.stdout)?;
