@@ -83,9 +83,8 @@ pub fn judge(prefix: Prefix<'_>, snapshots: &[Placed<'_>], report: &mut Report) 
             }
             Some(steps) if !records.is_empty() => {
                 report.judge(FITS, records.len() as u64, None);
-                if let Some((before, after)) = steps.follow(records, image) {
-                    judge_step(node, &before, &after, report);
-                }
+                let (before, after) = steps.follow(records, image);
+                judge_step(node, &before, &after, report);
             }
             Some(_) => {}
         }

@@ -67,7 +67,11 @@ impl Cluster {
         let loses = matches!(event, Event::LostLeadership);
         let mut fx = Vec::new();
         self.controller.step(event, &mut fx);
+        let mut between = before.clone();
         for effect in fx {
+            if let Effect::Append { base, records } = &effect {
+                judge_batch(&mut between, *base, records);
+            }
             self.carry_out(effect);
         }
         let latest = self.controller.latest();
@@ -300,6 +304,16 @@ impl Cluster {
         let found = (now.map(|leader| leader.0), isr_now, elr_now, last_known_elr);
         assert_eq!(found, (leader, nodes(isr), nodes(elr), nodes(last)));
     }
+}
+
+/// A controller may fail over after any batch: what is promised holds after each of them.
+fn judge_batch(image: &mut Image, base: Offset, records: &[Record]) {
+    let before = image.clone();
+    for (index, record) in (0..).zip(records) {
+        image.replay(base.plus(index), record).expect("it fits");
+    }
+    assert_eq!(broken(image), None, "{image:#?}");
+    assert_eq!(broken_between(&before, image), None, "{before:#?} became {image:#?}");
 }
 
 pub fn nodes(ids: &[i32]) -> Nodes {

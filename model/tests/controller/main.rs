@@ -3,6 +3,7 @@
 mod brokers;
 mod cluster;
 mod fold;
+mod large;
 mod leadership;
 mod liveness;
 mod partitions;

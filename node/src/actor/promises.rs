@@ -16,11 +16,6 @@ use kraft_model::{Epoch, LeaderEpoch, NodeId, Offset, Shipped};
 /// A constant: what hangs on it is not there in a release build.
 const LOOKS: bool = cfg!(debug_assertions);
 
-/// Larger images are not looked at. An operation on so many partitions may take more than one batch
-/// (K1), and a controller that fails over in the middle of one leaves an image that the next
-/// heartbeat mends: no reason to stop.
-const MOST_PARTITIONS: usize = 9_000;
-
 /// What the metadata that this node replays has promised.
 #[derive(Debug, Default)]
 pub struct Metadata {
@@ -50,22 +45,14 @@ impl Metadata {
     /// After it: the promise that `image`, the committed one, breaks. Of a batch only what it has
     /// changed is judged, so that replaying a long log costs no more for it.
     pub fn broken(&mut self, image: &Image) -> Option<&'static str> {
-        let is_large = || {
-            let counts = image.topics.values().map(|topic| topic.partitions.len());
-            counts.sum::<usize>() > MOST_PARTITIONS
-        };
         match std::mem::take(&mut self.next) {
             Next::Nothing => None,
-            _ if is_large() => {
-                self.steps = Steps::from(image.clone());
-                None
-            }
             Next::Replace => {
                 self.steps = Steps::from(image.clone());
                 broken(image)
             }
             Next::Replay(records) => {
-                let (before, after) = self.steps.follow(&records, image)?;
+                let (before, after) = self.steps.follow(&records, image);
                 broken(&after).or_else(|| broken_between(&before, &after))
             }
         }
@@ -195,15 +182,6 @@ mod tests {
         let mut promises = loaded(&image(4, vec![at(2)]));
         promises.expect(&Event::LostLeadership);
         assert_eq!(promises.broken(&image(5, vec![at(1)])), None);
-    }
-
-    #[test]
-    fn an_image_of_very_many_partitions_is_taken_as_it_is() {
-        let led_by_a_stranger = Partition { leader: Some(NodeId(3)), ..at(2) };
-        let wrong = image(5, vec![led_by_a_stranger; MOST_PARTITIONS + 1]);
-        let mut promises = Metadata::default();
-        promises.expect(&Event::Loaded(Box::new(wrong.clone())));
-        assert_eq!(promises.broken(&wrong), None);
     }
 
     #[test]

@@ -129,17 +129,18 @@ impl Active {
             && shutdown.is_some_and(|shutdown| lowest.is_none_or(|lowest| shutdown <= lowest))
     }
 
-    /// B4: the flag, then leaders move and ISRs shrink. Again at every heartbeat until nothing is
-    /// left to do, since a change of controllers may have come in between.
+    /// B4: leaders move and ISRs shrink, then the flag, so that of more records than fit a batch a
+    /// part leaves nobody in an ISR who is not active. Again at every heartbeat until nothing is left
+    /// to do, since a change of controllers may have come in between.
     fn stop<R: Rules>(&mut self, scope: &Scope<R>, id: NodeId, fx: &mut Effects) {
         let Some(broker) = self.latest.broker(id) else { return };
         let mut records = Vec::new();
+        if scope.rules.holds(Guard::StoppingStaysInIsr) {
+            records.extend(scope.leave_isrs(&self.latest, id));
+        }
         if !broker.in_controlled_shutdown {
             records.push(broker.change(None, Some(true)));
             fx.push(Effect::Fenced { broker: id, reason: ShrinkReason::ControlledShutdown });
-        }
-        if scope.rules.holds(Guard::StoppingStaysInIsr) {
-            records.extend(scope.leave_isrs(&self.latest, id));
         }
         let moved = !records.is_empty();
         self.append(records, fx);
