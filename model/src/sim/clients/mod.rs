@@ -30,7 +30,7 @@ use verifier::Verifier;
 #[derive(Clone, Debug)]
 pub(super) enum Wanted {
     Metadata,
-    Produce { id: TopicPartition, record: DataRecord, acks: Acks },
+    Produce { id: TopicPartition, batch: Vec<DataRecord>, acks: Acks },
     Read { id: TopicPartition, from: i64, epoch: Option<LeaderEpoch> },
     DeleteRecords { id: TopicPartition, before: i64 },
     Controller(Box<Request>),

@@ -11,11 +11,12 @@ use crate::{ErrorCode, TopicPartition};
 
 use super::{ClientEvent, Common, Hands, Open, Served, Wanted};
 
-/// A record on its way.
-#[derive(Clone, Copy, Debug)]
+/// A batch on its way.
+#[derive(Clone, Debug)]
 struct Pending {
+    /// Of its first record.
     sequence: i32,
-    value: u64,
+    values: Vec<u64>,
     /// The request that carries it now.
     is_sent: bool,
 }
@@ -37,8 +38,11 @@ pub(super) struct Producer {
     lanes: BTreeMap<TopicPartition, Lane>,
 }
 
-/// Records that wait for one partition at most.
+/// Batches that wait for one partition at most.
 const QUEUE: usize = 6;
+
+/// Records in a batch at most.
+const BATCH: i32 = 3;
 
 impl Producer {
     pub fn new(is_idempotent: bool) -> Producer {
@@ -63,11 +67,12 @@ impl Producer {
         let Some(id) = common.any_partition(hands) else { return };
         let lane = self.lanes.entry(id).or_default();
         if lane.queue.len() < QUEUE {
-            let sequence = lane.next;
-            lane.next += 1;
-            let produced = self.id.map(|producer| (producer, sequence));
-            let value = hands.judge.new_value(id, produced);
-            lane.queue.push_back(Pending { sequence, value, is_sent: false });
+            let first = lane.next;
+            lane.next += 1 + hands.random.below(BATCH as u64) as i32;
+            let produced = |sequence| self.id.map(|producer| (producer, sequence));
+            let values = (first..lane.next).map(|it| hands.judge.new_value(id, produced(it)));
+            let values = values.collect();
+            lane.queue.push_back(Pending { sequence: first, values, is_sent: false });
         }
         self.pump(common, hands, id);
     }
@@ -100,10 +105,10 @@ impl Producer {
         };
         for pending in lane.queue.iter_mut().take(most).filter(|pending| !pending.is_sent) {
             pending.is_sent = true;
-            let (sequence, value) = (pending.sequence, pending.value);
+            let sequence = pending.sequence;
             let produced = self.id.map(|producer| (producer, sequence));
-            let record = DataRecord { epoch: 0, value, produced };
-            let wanted = Wanted::Produce { id, record, acks };
+            let batch = DataRecord::batch(&pending.values, produced);
+            let wanted = Wanted::Produce { id, batch, acks };
             common.ask(hands, leader, wanted, Open::Batch { id, sequence });
         }
     }
@@ -183,7 +188,7 @@ impl Producer {
         pending.is_sent = false;
         if !self.is_idempotent {
             if error == ErrorCode::NotEnoughReplicas {
-                hands.judge.refused(pending.value);
+                pending.values.iter().for_each(|&value| hands.judge.refused(value));
             }
             // Whether it was written nobody knows; sent again it might be there twice.
             lane.queue.retain(|pending| pending.sequence != sequence);

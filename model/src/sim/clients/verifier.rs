@@ -43,8 +43,8 @@ impl Verifier {
         let next = self.to_write.first().copied();
         if let Some((id, leader)) = next.and_then(|id| Some((id, common.leader_of(id)?))) {
             let value = hands.judge.new_value(id, None);
-            let record = DataRecord { epoch: 0, value, produced: None };
-            let wanted = Wanted::Produce { id, record, acks: Acks::All };
+            let batch = DataRecord::batch(&[value], None);
+            let wanted = Wanted::Produce { id, batch, acks: Acks::All };
             common.ask(hands, leader, wanted, Open::Fresh { id, value });
         }
         let next = self.to_read.first().copied();

@@ -1,20 +1,40 @@
 //! A partition's log on a simulated disk.
 
+use std::ops::Range;
+
 use crate::log::{Extent, Log};
 use crate::replica::{BatchHeader, DataLog, ProducerBatch};
 use crate::sim::random::Random;
 use crate::{EpochEnd, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
-/// A record, which is a batch of its own. `value` is unique in the run.
+/// A record of a batch. `value` is unique in the run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct DataRecord {
     pub epoch: i32,
     pub value: u64,
     /// Producer and sequence, if the producer is idempotent.
     pub produced: Option<(i64, i32)>,
+    /// Records of its batch that come before it, and after it.
+    before: u8,
+    after: u8,
 }
 
-/// Consecutive records; none is "nothing to read".
+impl DataRecord {
+    /// What a client sends: the values of one batch, and who produced the first of them.
+    pub fn batch(values: &[u64], produced: Option<(i64, i32)>) -> Vec<DataRecord> {
+        let last = values.len().saturating_sub(1) as u8;
+        let record = |(before, &value): (u8, &u64)| DataRecord {
+            epoch: 0,
+            value,
+            produced: produced.map(|(id, first)| (id, first + i32::from(before))),
+            before,
+            after: last - before,
+        };
+        (0..).zip(values).map(record).collect()
+    }
+}
+
+/// Consecutive batches; none is "nothing to read".
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Run {
     pub base: i64,
@@ -37,7 +57,10 @@ impl Extent for Run {
 
 #[derive(Clone, Debug)]
 pub struct PartitionLog {
+    /// The first offset that may be read, which may be inside the first batch.
     start: i64,
+    /// Where that batch begins.
+    base: i64,
     records: Vec<DataRecord>,
     /// What the process knows to be on disk.
     flushed: i64,
@@ -57,6 +80,7 @@ impl PartitionLog {
     pub fn new() -> PartitionLog {
         PartitionLog {
             start: 0,
+            base: 0,
             records: Vec::new(),
             flushed: 0,
             durable: 0,
@@ -68,30 +92,45 @@ impl PartitionLog {
     }
 
     fn index(&self, offset: i64) -> usize {
-        (offset - self.start).max(0) as usize
+        (offset - self.base).max(0) as usize
+    }
+
+    /// The beginning of the batch that holds `offset`.
+    fn batch_base(&self, offset: i64) -> i64 {
+        let record = self.records.get(self.index(offset)).filter(|_| offset >= self.base);
+        record.map_or(offset, |record| offset - i64::from(record.before))
     }
 
     pub fn at(&self, offset: i64) -> Option<&DataRecord> {
         if offset < self.start { None } else { self.records.get(self.index(offset)) }
     }
 
-    /// Up to `most` records from `from` on.
+    /// The batches from the one that holds `from` on, about as many records as `most` says.
     pub fn read(&self, from: i64, most: usize) -> Run {
-        let records = self.records.iter().skip(self.index(from)).take(most).copied().collect();
-        Run { base: from, records }
+        let base = self.batch_base(from);
+        let rest = self.records.get(self.index(base)..).unwrap_or_default();
+        let last = rest.get(most.saturating_sub(1)).or(rest.last());
+        let whole = last.map_or(0, |last| most.saturating_add(last.after.into())).min(rest.len());
+        Run { base, records: rest[..whole].to_vec() }
+    }
+
+    /// Up to `most` records from `from` on, as a consumer sees them.
+    pub fn seen_from(&self, from: i64, most: usize) -> Vec<DataRecord> {
+        let from = from.max(self.start);
+        self.records.iter().skip(self.index(from)).take(most).copied().collect()
     }
 
     pub fn records(&self) -> &[DataRecord] {
         &self.records
     }
 
-    fn push(&mut self, record: DataRecord) {
+    fn push(&mut self, batch: impl IntoIterator<Item = DataRecord>) {
         if self.full {
             self.failed = true;
             return;
         }
         self.dirty_from = self.dirty_from.min(self.end().0);
-        self.records.push(record);
+        self.records.extend(batch);
     }
 
     pub fn flushed_up_to(&mut self, to: i64, undisturbed: bool) {
@@ -109,7 +148,9 @@ impl PartitionLog {
         self.durable += more;
     }
 
+    /// Keeps the batches that end at or below `to`.
     fn keep_below(&mut self, to: i64) {
+        let to = self.batch_base(to);
         let keep = self.index(to);
         if keep < self.records.len() {
             self.records.truncate(keep);
@@ -121,7 +162,9 @@ impl PartitionLog {
     pub fn lose_power(&mut self, random: &mut Random) -> i64 {
         let end = self.end().0;
         let durable = self.durable.max(self.start);
-        if !self.cut.is_empty() && random.per_mille(300) {
+        let may_come_back = self.batch_base(durable) == durable
+            && self.cut.first().is_some_and(|first| first.before == 0);
+        if may_come_back && random.per_mille(300) {
             self.keep_below(durable);
             let cut = std::mem::take(&mut self.cut);
             self.dirty_from = self.dirty_from.min(durable);
@@ -130,9 +173,14 @@ impl PartitionLog {
             let unflushed = (end - durable).max(0) as u64;
             self.keep_below(durable + random.below(unflushed + 1) as i64);
         }
+        self.start_within();
         self.durable = self.end().0;
         self.cut.clear();
         end - self.end().0
+    }
+
+    fn start_within(&mut self) {
+        self.start = self.start.min(self.end().0);
     }
 
     /// Opened anew: all that is known to be on disk is what the recovery point says.
@@ -146,8 +194,9 @@ impl PartitionLog {
         if self.records.is_empty() {
             return None;
         }
-        let at = self.start + random.below(self.records.len() as u64) as i64;
-        self.keep_below(at);
+        self.keep_below(self.base + random.below(self.records.len() as u64) as i64);
+        self.start_within();
+        let at = self.end().0;
         (self.flushed, self.durable) = (self.flushed.min(at), self.durable.min(at));
         Some(at)
     }
@@ -161,7 +210,7 @@ impl Log for PartitionLog {
     }
 
     fn end(&self) -> Offset {
-        Offset(self.start + self.records.len() as i64)
+        Offset(self.base + self.records.len() as i64)
     }
 
     fn flushed(&self) -> Offset {
@@ -175,17 +224,17 @@ impl Log for PartitionLog {
     fn end_of_epoch(&self, epoch: i32) -> EpochEnd {
         let after = self.records.partition_point(|record| record.epoch <= epoch);
         match after.checked_sub(1).and_then(|at| self.records.get(at)) {
-            Some(last) => EpochEnd { epoch: last.epoch, end: Offset(self.start + after as i64) },
+            Some(last) => EpochEnd { epoch: last.epoch, end: Offset(self.base + after as i64) },
             None => EpochEnd { epoch, end: self.start() },
         }
     }
 
     fn append(&mut self, batch: Run) {
-        batch.records.into_iter().for_each(|record| self.push(record));
+        self.push(batch.records);
     }
 
     fn truncate(&mut self, to: Offset) {
-        let to = to.0.max(self.start);
+        let to = self.batch_base(to.0.max(self.start));
         if to < self.durable {
             let (from, durable) = (self.index(to), self.index(self.durable));
             let mut dropped = self.records[from..durable.min(self.records.len())].to_vec();
@@ -200,20 +249,25 @@ impl Log for PartitionLog {
     fn restart_at(&mut self, start: Offset) {
         self.records.clear();
         self.cut.clear();
-        (self.start, self.flushed, self.durable) = (start.0, start.0, start.0);
+        (self.start, self.base) = (start.0, start.0);
+        (self.flushed, self.durable) = (start.0, start.0);
         self.dirty_from = self.dirty_from.min(start.0);
     }
 }
 
 impl DataLog for PartitionLog {
     fn append_as_leader(&mut self, epoch: LeaderEpoch, batch: Run) {
-        batch.records.into_iter().for_each(|record| {
-            self.push(DataRecord { epoch: epoch.0, ..record });
-        });
+        self.push(batch.records.into_iter().map(|record| DataRecord { epoch: epoch.0, ..record }));
     }
 
     fn headers(batch: &Run) -> impl Iterator<Item = BatchHeader> + '_ {
-        (batch.base..).zip(&batch.records).map(|(offset, record)| header(offset, record))
+        let mut base = batch.base;
+        batch.records.chunk_by(|record, _| record.after > 0).filter_map(move |records| {
+            let (first, last) = (records.first()?, records.last()?);
+            let begin = base;
+            base += records.len() as i64;
+            Some(header(begin..base, first, last))
+        })
     }
 
     fn headers_from(&self, from: Offset) -> Vec<BatchHeader> {
@@ -222,23 +276,24 @@ impl DataLog for PartitionLog {
 
     fn advance_start(&mut self, start: Offset) {
         if start.0 > self.start {
-            let drop = self.index(start.0).min(self.records.len());
+            let base = self.batch_base(start.0);
+            let drop = self.index(base).min(self.records.len());
             self.records.drain(..drop);
-            self.start = start.0;
+            (self.start, self.base) = (start.0, base);
             self.flushed = self.flushed.max(start.0);
             self.durable_up_to(start.0);
         }
     }
 }
 
-fn header(base: i64, record: &DataRecord) -> BatchHeader {
-    let producer = record.produced.map(|(id, sequence)| ProducerBatch {
+fn header(offsets: Range<i64>, first: &DataRecord, last: &DataRecord) -> BatchHeader {
+    let producer = first.produced.zip(last.produced).map(|((id, first), (_, last))| ProducerBatch {
         id: ProducerId(id),
         epoch: ProducerEpoch(0),
-        first_sequence: sequence,
-        last_sequence: sequence,
+        first_sequence: first,
+        last_sequence: last,
         timestamp: 0,
     });
-    let (base, end) = (Offset(base), Offset(base + 1));
-    BatchHeader { base, end, epoch: LeaderEpoch(record.epoch), producer }
+    let (base, end) = (Offset(offsets.start), Offset(offsets.end));
+    BatchHeader { base, end, epoch: LeaderEpoch(first.epoch), producer }
 }

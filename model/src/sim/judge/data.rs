@@ -194,7 +194,7 @@ impl Judge {
         let ledger = self.ledgers.entry(id).or_default();
         let first = dirty.max(file.log.start().0);
         let mut twice = None;
-        for (offset, record) in (first..).zip(file.log.read(first, usize::MAX).records) {
+        for (offset, record) in (first..).zip(file.log.seen_from(first, usize::MAX)) {
             let named = ledger.named.entry((record.epoch, offset)).or_insert(record.value);
             if *named != record.value {
                 twice = Some((record, offset, *named));

@@ -15,12 +15,12 @@ use super::At;
 use super::router::Asker;
 
 /// A produce request that is not answered yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Produce {
     client: usize,
     ticket: u64,
     id: TopicPartition,
-    value: u64,
+    values: Vec<u64>,
     acks: Acks,
 }
 
@@ -46,8 +46,9 @@ impl<R: Rules> At<'_, R> {
                 let image = self.process.seen().map(Arc::clone);
                 self.serve(client, ticket, Served::Metadata(image));
             }
-            Wanted::Produce { id, record, acks } => {
-                self.append(Produce { client, ticket, id, value: record.value, acks }, record);
+            Wanted::Produce { id, batch, acks } => {
+                let values = batch.iter().map(|record| record.value).collect();
+                self.append(Produce { client, ticket, id, values, acks }, batch);
             }
             Wanted::Read { id, from, epoch } => {
                 let answer = self.read(id, from, epoch);
@@ -69,7 +70,7 @@ impl<R: Rules> At<'_, R> {
         }
     }
 
-    fn append(&mut self, produce: Produce, record: DataRecord) {
+    fn append(&mut self, produce: Produce, records: Vec<DataRecord>) {
         let Some(partitions) = &mut self.process.partitions else { return };
         let Produce { client, ticket, id, acks, .. } = produce;
         let refusal = match partitions.slots.get(&id) {
@@ -87,7 +88,7 @@ impl<R: Rules> At<'_, R> {
         self.set(Timer::Expire(request));
         let end = |at: &Self| at.disk.data.get(&id).map(|file| file.log.end());
         let before = end(self);
-        let batch = Run { base: 0, records: vec![record] };
+        let batch = Run { base: 0, records };
         self.step_replica(id, Event::Append { request, batch, acks });
         if too_few && acks == Acks::All && end(self) != before {
             self.env.facts.push(Fact::Broken(
@@ -99,24 +100,27 @@ impl<R: Rules> At<'_, R> {
     pub(super) fn produced(&mut self, request: u64, result: Result<Appended, ErrorCode>) {
         let Some(partitions) = &mut self.process.partitions else { return };
         let Some(produce) = partitions.produces.open.remove(&request) else { return };
-        let Produce { client, ticket, id, value, acks } = produce;
+        let Produce { client, ticket, id, values, acks } = produce;
         let by = partitions.slots.get(&id).map(|slot| Known {
             partition_epoch: slot.replica.partition().partition_epoch,
             min_isr: slot.min_isr,
         });
         self.cancel(Timer::Expire(request));
         if let (Ok(appended), Acks::All, Some(by)) = (&result, acks, by) {
-            let offset = appended.base;
-            self.env.facts.push(Fact::Acknowledged { id, offset, value, by });
+            for (at, &value) in (0..).zip(&values) {
+                let offset = appended.base.plus(at);
+                self.env.facts.push(Fact::Acknowledged { id, offset, value, by });
+            }
         }
-        self.tell(|| format!("answers the write of {value}: {result:?}"));
+        self.tell(|| format!("answers the write of {values:?}: {result:?}"));
         self.serve(client, ticket, Served::Produced(result));
     }
 
     pub(super) fn expire(&mut self, request: u64) {
         let Some(partitions) = &self.process.partitions else { return };
-        let Some(produce) = partitions.produces.open.get(&request).copied() else { return };
-        self.step_replica(produce.id, Event::RequestExpired(request));
+        let Some(produce) = partitions.produces.open.get(&request) else { return };
+        let id = produce.id;
+        self.step_replica(id, Event::RequestExpired(request));
         // A batch that no machine knows any more is answered all the same.
         self.produced(request, Err(ErrorCode::RequestTimedOut));
     }
@@ -147,7 +151,7 @@ impl<R: Rules> At<'_, R> {
             return Err(ErrorCode::OffsetOutOfRange);
         }
         let most = (end - from).clamp(0, READ);
-        let records = file.log.read(from, most as usize).records;
+        let records = file.log.seen_from(from, most as usize);
         if !records.is_empty() {
             let (from, records) = (Offset(from), records.clone());
             self.env.facts.push(Fact::Shown { id, from, records });
