@@ -254,10 +254,7 @@ impl<R: Rules> Quorum<R> {
             let empty = fetch.offset == Offset::ZERO;
             // At the start itself only the snapshot tells the epoch of what lies below.
             let continues = SnapshotId { end: fetch.offset, epoch: fetch.last_epoch } == snapshot;
-            if empty
-                || fetch.offset < start
-                || start > Offset::ZERO && fetch.offset == start && !continues
-            {
+            if empty || fetch.offset < start || fetch.offset == start && !continues {
                 return Position::Covered(snapshot);
             }
         }
