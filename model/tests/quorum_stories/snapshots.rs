@@ -1,8 +1,8 @@
 //! Snapshots (Q11): written, fetched and installed, told in stories.
 
 use kraft_model::raft::{
-    BeginQuorumEpoch, Effect, Event, FetchOutcome, FetchResponse, FetchSnapshotResponse, Message,
-    Patience, RaftLog, SnapshotId, Timer, VotersRecord,
+    BeginQuorumEpoch, Effect, Event, Fetch, FetchOutcome, FetchResponse, FetchSnapshotResponse,
+    Message, Patience, RaftLog, SnapshotId, Timer, VotersRecord,
 };
 use kraft_model::{Epoch, NodeId, Offset};
 
@@ -76,6 +76,27 @@ fn a_snapshot_of_nothing_is_not_offered() {
     cluster.step(1, Event::SnapshotWritten(SnapshotId::default()));
     cluster.carry();
     assert_eq!(cluster.node(3).log.epochs, [1]);
+}
+
+#[test]
+fn who_has_something_else_below_the_leaders_log_is_sent_to_its_snapshot() {
+    let mut leader = MemoryLog::of(&[1, 2, 2]);
+    leader.cut_to_snapshot(SnapshotId { end: Offset(2), epoch: Epoch(2) });
+    let mut cluster = Cluster::with_logs(3, vec![leader.clone(), leader, MemoryLog::default()]);
+    cluster.stand_until(1, "Leader");
+    let (epoch, replica, high_watermark) = (Epoch(3), key(3), Offset(0));
+    for (offset, last_epoch, goes_on) in [(0, 0, false), (1, 1, false), (2, 1, false), (2, 2, true)]
+    {
+        let (offset, last_epoch) = (Offset(offset), Epoch(last_epoch));
+        let fetch = Fetch { epoch, replica, offset, last_epoch, high_watermark };
+        cluster.step(1, Event::Received { from: NodeId(3), message: Message::Fetch(fetch) });
+        let Some((1, 3, Message::FetchResponse(answer))) = cluster.wires.back() else {
+            panic!("it answers")
+        };
+        let records = matches!(answer.outcome, FetchOutcome::Records { .. });
+        let snapshot = matches!(answer.outcome, FetchOutcome::Snapshot(_));
+        assert_eq!((records, snapshot), (goes_on, !goes_on), "{offset:?} {last_epoch:?}");
+    }
 }
 
 const SNAPSHOT: SnapshotId = SnapshotId { end: Offset(2), epoch: Epoch(1) };
