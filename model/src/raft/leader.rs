@@ -250,14 +250,10 @@ impl<R: Rules> Quorum<R> {
     fn position_of<L: RaftLog>(&self, log: &L, fetch: Fetch) -> Position {
         let start = log.start();
         if let Some(snapshot) = log.snapshot() {
-            // An empty log is filled faster by a snapshot than by all that led to it.
-            let empty = fetch.offset == Offset::ZERO;
-            // At the start itself only the snapshot tells the epoch of what lies below.
+            // At the start itself only the snapshot tells the epoch of what lies below. An empty log
+            // it fills faster than all that led to it, even if that is still here.
             let continues = SnapshotId { end: fetch.offset, epoch: fetch.last_epoch } == snapshot;
-            if empty
-                || fetch.offset < start
-                || start > Offset::ZERO && fetch.offset == start && !continues
-            {
+            if fetch.offset < start || fetch.offset == start && !continues {
                 return Position::Covered(snapshot);
             }
         }

@@ -296,15 +296,6 @@ impl<R: Rules> Quorum<R> {
         self.vote
     }
 
-    /// Who has granted this node's (pre-)vote in the election that it stands in.
-    pub fn votes(&self) -> InlineVec<NodeId, MAX_VOTERS> {
-        let (Role::Prospective { tally, .. } | Role::Candidate { tally }) = self.role else {
-            return InlineVec::new();
-        };
-        let granted = (0..self.voters.len()).filter(|&at| tally.granted.contains(at));
-        granted.map(|at| self.voters[at].id).collect()
-    }
-
     /// Whether this node follows a leader that has answered it, and so refuses pre-votes (Q4).
     pub fn has_fetched(&self) -> bool {
         matches!(self.role, Role::Follower(Follower { contact: Contact::Fetched, .. }))

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 use kraft_model::invariant::quorum::waits_for_a_time;
 use kraft_model::log::{Extent, Log};
 use kraft_model::raft::{
-    Effect, Event, Message, Patience, Quorum, RaftLog, SnapshotId, StoredState, Timer, VoterChange,
-    VoterChangeError, Voters, VotersRecord,
+    Effect, Event, Message, Patience, Quorum, RaftLog, SnapshotId, StoredState, Timer, Vote,
+    VoteResponse, VoterChange, VoterChangeError, Voters, VotersRecord,
 };
 use kraft_model::{DirectoryId, Epoch, EpochEnd, NodeId, Offset, ReplicaKey, Shipped};
 
@@ -159,6 +159,8 @@ pub struct Node {
     pub log: MemoryLog,
     pub stored: StoredState,
     pub timers: BTreeSet<Timer>,
+    /// Timers as they were set, in order: one that runs may begin anew.
+    pub set: Vec<Timer>,
     /// Everything but messages, stores, flushes and timers, in order.
     pub said: Vec<Effect<Batch>>,
     held: Vec<Message<Batch>>,
@@ -219,8 +221,8 @@ impl Cluster {
 
     fn boot(&self, me: ReplicaKey, stored: StoredState, log: MemoryLog) -> Node {
         let machine = Quorum::new(Shipped, me, &self.voters, stored, &log);
-        let (timers, said, held) = (BTreeSet::new(), Vec::new(), Vec::new());
-        Node { machine, log, stored, timers, said, held }
+        let (timers, set, said, held) = (BTreeSet::new(), Vec::new(), Vec::new(), Vec::new());
+        Node { machine, log, stored, timers, set, said, held }
     }
 
     /// The process dies and starts anew on what its disk held; its connections are gone.
@@ -276,6 +278,7 @@ impl Cluster {
                     Effect::SetTimer(timer) => {
                         node.cancel(timer);
                         node.timers.insert(timer);
+                        node.set.push(timer);
                     }
                     Effect::CancelTimer(timer) => node.cancel(timer),
                     other => node.said.push(other),
@@ -316,6 +319,28 @@ impl Cluster {
         self.time_out(id, Timer::Election(Patience::Full));
         self.carry();
         assert!(self.node(id).machine.is_leader(), "{}", self.is(id));
+    }
+
+    /// Lets node `id` stand, and carries messages one by one until it has this role.
+    pub fn stand_until(&mut self, id: i32, role: &str) {
+        self.time_out(id, Timer::Election(Patience::Full));
+        while self.node(id).machine.role() != role {
+            let Some((from, to, message)) = self.wires.pop_front() else {
+                panic!("{} and no {role}", self.is(id))
+            };
+            self.step(to, Event::Received { from: NodeId(from), message });
+        }
+    }
+
+    /// Hands node `to` this question, and returns what it answers.
+    pub fn ask(&mut self, to: i32, vote: Vote) -> VoteResponse {
+        self.wires.clear();
+        self.step(to, Event::Received { from: vote.candidate.id, message: Message::Vote(vote) });
+        let answer = self.wires.iter().find_map(|(_, _, message)| match message {
+            Message::VoteResponse(answer) => Some(*answer),
+            _ => None,
+        });
+        answer.expect("a question is answered")
     }
 
     /// The ids of the voters as node `id` has them.

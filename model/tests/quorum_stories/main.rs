@@ -2,10 +2,12 @@
 
 mod cluster;
 mod nonsense;
+mod snapshots;
 mod voters;
+mod waiting;
 
 use cluster::{Cluster, MemoryLog, key};
-use kraft_model::raft::{Effect, Event, Message, Patience, SnapshotId, StoredState, Timer};
+use kraft_model::raft::{Effect, Event, Message, Patience, StoredState, Timer};
 use kraft_model::{Epoch, NodeId, Offset};
 
 const ELECTION: Timer = Timer::Election(Patience::Full);
@@ -34,6 +36,24 @@ fn a_fresh_cluster_elects_commits_and_tells_everybody() {
 }
 
 #[test]
+fn every_change_of_who_leads_is_told_once() {
+    let told = |cluster: &Cluster| -> Vec<_> {
+        let said = cluster.node(2).said.iter().filter_map(|effect| match effect {
+            Effect::LeaderKnown { leader, epoch } => Some((leader.map(|node| node.0), epoch.0)),
+            _ => None,
+        });
+        said.collect()
+    };
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    let so_far = [(None, 0), (None, 1), (Some(1), 1)];
+    assert_eq!(told(&cluster), so_far, "it started, gave its vote, and knows the winner");
+    cluster.time_out(2, Timer::Fetch);
+    cluster.carry();
+    assert_eq!(told(&cluster), so_far, "it asked whether to stand, and follows the same one");
+}
+
+#[test]
 fn a_voter_with_links_to_a_majority_does_not_wait_long() {
     let mut cluster = Cluster::new(3, 0);
     assert_eq!(cluster.election_timer(1), Some(Patience::Full));
@@ -54,11 +74,7 @@ fn a_single_voter_elects_itself_and_commits_on_flush() {
 #[test]
 fn a_proposal_before_the_epoch_is_committed_is_not_appended() {
     let mut cluster = Cluster::new(3, 0);
-    cluster.time_out(1, ELECTION);
-    while !cluster.node(1).machine.is_leader() {
-        let Some((from, to, message)) = cluster.wires.pop_front() else { break };
-        cluster.step(to, Event::Received { from: NodeId(from), message });
-    }
+    cluster.stand_until(1, "Leader");
     cluster.propose(1, 1);
     assert_eq!(cluster.node(1).log.epochs, [1]);
 }
@@ -236,11 +252,7 @@ fn a_restarted_leader_does_not_lead_on() {
 #[test]
 fn a_restarted_candidate_keeps_its_vote_and_waits_for_the_next_epoch() {
     let mut cluster = Cluster::new(3, 0);
-    cluster.time_out(1, ELECTION);
-    while cluster.node(1).machine.role() != "Candidate" {
-        let Some((from, to, message)) = cluster.wires.pop_front() else { break };
-        cluster.step(to, Event::Received { from: NodeId(from), message });
-    }
+    cluster.stand_until(1, "Candidate");
     cluster.restart(1);
     assert_eq!(cluster.is(1), "Unattached in 1");
     assert_eq!(cluster.node(1).machine.vote(), Some(key(1)));
@@ -276,49 +288,6 @@ fn an_observer_asks_the_voters_in_turn_and_follows() {
     cluster.time_out(4, Timer::Fetch);
     assert_eq!(cluster.is(4), "Unattached in 1");
     assert_eq!(cluster.node(1).machine.voter_ends(&cluster.node(1).log).len(), 3);
-}
-
-#[test]
-fn a_follower_whose_log_ends_before_the_leaders_begins_installs_a_snapshot() {
-    let mut leader = MemoryLog::of(&[1, 1, 1]);
-    let snapshot = SnapshotId { end: Offset(2), epoch: Epoch(1) };
-    kraft_model::raft::RaftLog::cut_to_snapshot(&mut leader, snapshot);
-    let logs = vec![leader.clone(), leader, MemoryLog::default()];
-    let mut cluster = Cluster::with_logs(3, logs);
-    cluster.time_out(1, ELECTION);
-    cluster.carry_among(&[1, 2]);
-    cluster.carry();
-    let chunks: Vec<_> = (cluster.node(3).said.iter())
-        .filter_map(|effect| match effect {
-            Effect::StoreSnapshotChunk { position, last, .. } => Some((*position, *last)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(chunks, [(0, false), (1, true)]);
-    cluster.step(3, Event::SnapshotInstalled(snapshot));
-    cluster.carry();
-    let node = cluster.node(3);
-    assert_eq!((node.log.start, &node.log.epochs[..]), (2, &[1, 2][..]));
-    assert_eq!(node.machine.high_watermark(), Offset(4));
-}
-
-#[test]
-fn a_snapshot_of_what_is_committed_lets_the_log_begin_later() {
-    let mut cluster = Cluster::new(1, 0);
-    cluster.elect(1);
-    cluster.propose(1, 2);
-    let snapshot = |end| SnapshotId { end: Offset(end), epoch: Epoch(1) };
-    cluster.step(1, Event::SnapshotWritten(snapshot(2)));
-    assert_eq!(cluster.node(1).log.start, 2);
-    cluster.step(1, Event::SnapshotWritten(snapshot(4)));
-    assert!(matches!(cluster.node(1).said.last(), Some(Effect::Violation(_))));
-}
-
-#[test]
-fn a_log_whose_beginning_is_in_no_snapshot_is_refused() {
-    let log = MemoryLog { start: 5, flushed: 5, ..MemoryLog::default() };
-    let cluster = Cluster::with_logs(1, vec![log]);
-    assert!(matches!(cluster.node(1).said.last(), Some(Effect::Violation(_))));
 }
 
 /// Node 3 had been in the majority that holds the second record, and its disk has lost it: together

@@ -2,10 +2,10 @@
 
 use kraft_model::invariant::quorum::waits_for_a_time;
 use kraft_model::raft::{
-    Effect, EndQuorumEpoch, Event, FetchOutcome, FetchResponse, Message, Patience, SnapshotId,
-    StoredState, Timer, Vote, VoteResponse,
+    EndQuorumEpoch, Event, Fetch, FetchOutcome, FetchResponse, Message, Patience, StoredState,
+    Timer, Vote, VoteResponse,
 };
-use kraft_model::{Epoch, NodeId, Offset};
+use kraft_model::{Epoch, ErrorCode, NodeId, Offset};
 
 use crate::cluster::{Batch, Cluster, MemoryLog, key};
 
@@ -67,11 +67,7 @@ fn one_refusal_of_three_does_not_end_a_candidacy() {
     for id in [2, 3] {
         cluster.step(1, Event::Connected(NodeId(id)));
     }
-    cluster.time_out(1, ELECTION);
-    while cluster.node(1).machine.role() != "Candidate" {
-        let Some((from, to, message)) = cluster.wires.pop_front() else { break };
-        receives(&mut cluster, to, from, message);
-    }
+    cluster.stand_until(1, "Candidate");
     let refusal = |epoch| VoteResponse {
         epoch: Epoch(epoch),
         leader: None,
@@ -85,6 +81,64 @@ fn one_refusal_of_three_does_not_end_a_candidacy() {
     assert_eq!(cluster.election_timer(1), Some(Patience::Full), "an answer of another epoch");
     receives(&mut cluster, 1, 3, Message::VoteResponse(refusal(1)));
     assert_eq!(cluster.election_timer(1), Some(Patience::Backoff(0)), "nobody is left");
+}
+
+/// Both answers are of the candidate's epoch: a voter may say that it would vote, and vote for another.
+#[test]
+fn a_promise_to_vote_is_no_vote() {
+    let answer = |pre_vote| VoteResponse {
+        epoch: Epoch(1),
+        leader: None,
+        granted: true,
+        pre_vote,
+        error: None,
+    };
+    let mut cluster = Cluster::new(3, 0);
+    cluster.stand_until(1, "Candidate");
+    receives(&mut cluster, 1, 2, Message::VoteResponse(answer(true)));
+    assert_eq!(cluster.is(1), "Candidate in 1");
+    receives(&mut cluster, 1, 2, Message::VoteResponse(answer(false)));
+    assert_eq!(cluster.is(1), "Leader in 1 of 1");
+}
+
+#[test]
+fn nobody_has_records_of_the_epoch_in_which_it_stands() {
+    let mut cluster = Cluster::with_logs(3, vec![MemoryLog::of(&[1]); 3]);
+    let (epoch, last_epoch, end) = (Epoch(2), Epoch(2), Offset(2));
+    let (candidate, voter, pre_vote) = (key(1), key(2), false);
+    let vote = Vote { epoch, candidate, voter, last_epoch, end, pre_vote };
+    assert_eq!(cluster.ask(2, vote).error, Some(ErrorCode::InvalidRequest));
+    assert_eq!(cluster.is(2), "Unattached in 1", "it was not looked at");
+    // Who only asks whether to stand names the epoch that it is in, and may have records of it.
+    let answer = cluster.ask(2, Vote { pre_vote: true, ..vote });
+    assert_eq!((answer.granted, answer.error), (true, None));
+    assert_eq!(cluster.is(2), "Unattached in 2");
+}
+
+/// What a fetch acknowledges is held against the log of the epoch that it names.
+#[test]
+fn a_fetch_of_an_epoch_that_is_yet_to_come_acknowledges_nothing() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.elect(1);
+    cluster.propose(1, 1);
+    cluster.wires.clear();
+    let (epoch, replica, offset) = (Epoch(2), key(2), Offset(2));
+    let fetch = Fetch { epoch, replica, offset, last_epoch: Epoch(1), high_watermark: Offset(1) };
+    receives(&mut cluster, 1, 2, Message::Fetch(fetch));
+    let Some((1, 2, Message::FetchResponse(answer))) = cluster.wires.back() else {
+        panic!("it answers")
+    };
+    assert_eq!(answer.outcome, FetchOutcome::Refused(ErrorCode::UnknownLeaderEpoch));
+    assert_eq!(cluster.node(1).machine.high_watermark(), Offset(1));
+}
+
+/// It was an observer when the timer was set: a voter's fetch acknowledges, so it asks nobody before
+/// it knows a leader and has brought its log to disk.
+#[test]
+fn a_voter_without_a_leader_fetches_from_nobody() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.step(1, Event::Timeout(Timer::Retry));
+    assert!(cluster.wires.is_empty(), "{:?}", cluster.wires);
 }
 
 #[test]
@@ -101,10 +155,7 @@ fn a_damaged_log_votes_for_nobody_even_if_nobody_asked_first() {
             end: Offset(1),
             pre_vote: false,
         };
-        receives(&mut cluster, 2, 1, Message::Vote(vote));
-        let Some((2, 1, Message::VoteResponse(answer))) = cluster.wires.back() else {
-            panic!("it answers")
-        };
+        let answer = cluster.ask(2, vote);
         assert_eq!((answer.granted, cluster.node(2).machine.vote().is_some()), (granted, granted));
     }
 }
@@ -131,20 +182,6 @@ fn a_link_that_was_lost_counts_no_more() {
     cluster.nodes[0].timers.insert(ELECTION);
     cluster.step(1, Event::Connected(NodeId(3)));
     assert_eq!(cluster.election_timer(1), Some(Patience::Fresh), "a majority anew");
-}
-
-#[test]
-fn what_a_snapshot_covers_is_known_to_be_committed_from_the_start() {
-    let committed = |cluster: &Cluster| {
-        let said = cluster.node(1).said.iter();
-        said.filter(|effect| matches!(effect, Effect::Committed(_))).count()
-    };
-    assert_eq!(committed(&Cluster::new(3, 0)), 0, "nothing is");
-    let mut log = MemoryLog::of(&[1, 1, 1]);
-    let snapshot = SnapshotId { end: Offset(2), epoch: Epoch(1) };
-    kraft_model::raft::RaftLog::cut_to_snapshot(&mut log, snapshot);
-    let cluster = Cluster::with_logs(3, vec![log.clone(), log.clone(), log]);
-    assert!(cluster.node(1).said.contains(&Effect::Committed(Offset(2))));
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Who votes, and how that changes (Q12), told in stories.
 
+use kraft_model::log::Log;
 use kraft_model::raft::VoterChange::{Add, Remove, Update};
 use kraft_model::raft::VoterChangeError as Refused;
-use kraft_model::raft::{
-    Effect, Event, Message, Patience, SnapshotId, Timer, Vote, VoteResponse, VotersRecord,
-};
+use kraft_model::raft::{Effect, Event, Patience, SnapshotId, Timer, Vote, VotersRecord};
 use kraft_model::{DirectoryId, Epoch, ErrorCode, NodeId, Offset, ReplicaKey};
 
 use crate::cluster::{Cluster, MemoryLog, key, set};
@@ -177,16 +176,29 @@ fn one_change_waits_for_the_other() {
     assert_eq!(cluster.voters(1), [1]);
 }
 
+/// Its record is the next: what a majority has ends right before it.
+#[test]
+fn a_change_is_answered_when_its_own_record_is_committed() {
+    let mut cluster = led_by_one(3, 0);
+    cluster.propose(1, 1);
+    let at = cluster.node(1).log.end();
+    cluster.change(1, Update(key(2)));
+    while cluster.node(1).machine.high_watermark() < at {
+        let Some((from, to, message)) = cluster.wires.pop_front() else { break };
+        cluster.step(to, Event::Received { from: NodeId(from), message });
+    }
+    assert_eq!(cluster.node(1).machine.high_watermark(), at);
+    assert_eq!(cluster.answer(1), None);
+    cluster.carry();
+    assert_eq!(cluster.answer(1), Some(Ok(())));
+}
+
 #[test]
 fn a_new_leader_changes_nothing_before_its_epoch_is_committed() {
     let mut cluster = led_by_one(3, 0);
     cluster.step(1, Event::Resign);
     cluster.carry();
-    cluster.time_out(2, ELECTION);
-    while !cluster.node(2).machine.is_leader() {
-        let Some((from, to, message)) = cluster.wires.pop_front() else { break };
-        cluster.step(to, Event::Received { from: NodeId(from), message });
-    }
+    cluster.stand_until(2, "Leader");
     cluster.change(2, Remove(key(3)));
     assert_eq!(cluster.answer(2), Some(Err(Refused::EpochNotCommitted)));
     assert_eq!(cluster.voters(2), [1, 2, 3]);
@@ -260,18 +272,6 @@ fn an_update_changes_where_a_voter_is_reached_and_not_who_votes() {
     assert!(cluster.node(2).said.contains(&Effect::VotersKnown));
 }
 
-/// Hands node `to` this question and returns what it answers.
-fn ask(cluster: &mut Cluster, to: i32, vote: Vote) -> VoteResponse {
-    let from = vote.candidate.id;
-    cluster.wires.clear();
-    cluster.step(to, Event::Received { from, message: Message::Vote(vote) });
-    let answer = cluster.wires.iter().find_map(|(_, _, message)| match message {
-        Message::VoteResponse(answer) => Some(*answer),
-        _ => None,
-    });
-    answer.expect("a question is answered")
-}
-
 fn vote_for(candidate: ReplicaKey, voter: ReplicaKey) -> Vote {
     let (epoch, last_epoch, end) = (Epoch(5), Epoch(1), Offset(9));
     Vote { epoch, candidate, voter, last_epoch, end, pre_vote: false }
@@ -282,12 +282,12 @@ fn the_same_id_on_another_disk_is_another_voter() {
     let mut cluster = Cluster::new(3, 0);
     let wiped = |id| ReplicaKey { id: NodeId(id), directory: DirectoryId(99) };
     // Whom the candidate means was there before the disk was replaced: it may have voted.
-    let answer = ask(&mut cluster, 2, vote_for(key(1), wiped(2)));
+    let answer = cluster.ask(2, vote_for(key(1), wiped(2)));
     assert_eq!(answer.error, Some(ErrorCode::InvalidVoterKey));
     assert!(!answer.granted);
     // And a vote for a candidate is none for the one that took its id.
-    assert!(ask(&mut cluster, 2, vote_for(key(1), key(2))).granted);
-    assert!(!ask(&mut cluster, 2, vote_for(wiped(1), key(2))).granted);
+    assert!(cluster.ask(2, vote_for(key(1), key(2))).granted);
+    assert!(!cluster.ask(2, vote_for(wiped(1), key(2))).granted);
 }
 
 #[test]
@@ -315,15 +315,15 @@ fn a_voter_answers_a_candidate_that_it_does_not_know() {
     // Node 4 was added by a record that nodes 2 and 3 do not have.
     let mut cluster = led_by_one(3, 1);
     let stranger = key(4);
-    assert!(ask(&mut cluster, 2, vote_for(stranger, key(2))).granted);
+    assert!(cluster.ask(2, vote_for(stranger, key(2))).granted);
     let behind = Vote { end: Offset(0), last_epoch: Epoch(0), ..vote_for(stranger, key(3)) };
-    assert!(!ask(&mut cluster, 3, behind).granted, "its log must have everything all the same");
+    assert!(!cluster.ask(3, behind).granted, "its log must have everything all the same");
 }
 
 #[test]
 fn an_observer_votes_when_a_candidate_takes_it_for_a_voter() {
     let mut cluster = led_by_one(3, 1);
-    assert!(ask(&mut cluster, 4, vote_for(key(2), key(4))).granted);
+    assert!(cluster.ask(4, vote_for(key(2), key(4))).granted);
     assert_eq!(cluster.election_timer(4), None, "it does not stand itself");
     assert!(cluster.node(4).timers.contains(&Timer::Retry));
 }
