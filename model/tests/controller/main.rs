@@ -1,5 +1,6 @@
 //! The controller machine's stories, one file per part of its rules.
 
+mod bounds;
 mod brokers;
 mod cluster;
 mod fold;
@@ -7,4 +8,5 @@ mod large;
 mod leadership;
 mod liveness;
 mod partitions;
+mod requests;
 mod topics;

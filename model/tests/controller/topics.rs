@@ -9,25 +9,25 @@ use kraft_model::{ErrorCode, NodeId};
 
 use crate::cluster::{Cluster, TOPIC, new_topic, nodes};
 
-fn brokers(count: i32) -> Cluster {
+pub fn brokers(count: i32) -> Cluster {
     let mut cluster = Cluster::new();
     (1..=count).for_each(|id| cluster.start(id));
     cluster
 }
 
-fn topic(partitions: i32, factor: i16) -> NewTopic {
+pub fn topic(partitions: i32, factor: i16) -> NewTopic {
     let (partitions, replication_factor) = (Some(partitions), Some(factor));
     NewTopic { partitions, replication_factor, ..new_topic("orders") }
 }
 
-fn refusal(cluster: &mut Cluster, topic: NewTopic) -> Option<ErrorCode> {
+pub fn refusal(cluster: &mut Cluster, topic: NewTopic) -> Option<ErrorCode> {
     let end = cluster.end();
     let code = cluster.create_topic(topic).err().map(|refusal| refusal.code);
     assert!(code.is_none() || cluster.end() == end, "a refusal writes nothing");
     code
 }
 
-fn configure(
+pub fn configure(
     cluster: &mut Cluster,
     kind: ResourceKind,
     resource: &str,
@@ -45,7 +45,7 @@ fn configure(
     }
 }
 
-fn set(value: &str) -> ConfigOp {
+pub fn set(value: &str) -> ConfigOp {
     ConfigOp::Set(value.to_owned())
 }
 
@@ -122,14 +122,15 @@ fn validating_only_writes_nothing() {
 #[test]
 fn one_request_cannot_outgrow_an_atomic_batch() {
     let mut cluster = brokers(1);
-    let named = |name: &str| NewTopic { name: name.to_owned(), ..topic(6_000, 1) };
-    let topics = vec![named("a"), named("b")];
+    let named = |name: &str, count| NewTopic { name: name.to_owned(), ..topic(count, 1) };
+    // A topic's own record comes to those of its partitions.
+    let topics = vec![named("a", 5_000), named("b", 4_998), named("c", 1)];
     let request = Request::CreateTopics { topics, validate_only: false };
     let Response::CreateTopics(results) = cluster.ask(request) else { panic!("another answer") };
-    assert!(results[0].1.is_ok());
-    let second = results[1].1.clone().map_err(|refusal| refusal.code);
-    assert_eq!(second.err(), Some(ErrorCode::PolicyViolation));
-    assert!(cluster.batches.iter().all(|&records| records <= 10_000));
+    let codes: Vec<_> = results.iter().map(|(_, it)| it.as_ref().map_err(|it| it.code)).collect();
+    assert!(codes[0].is_ok() && codes[1].is_ok(), "they fill a batch to the last record");
+    assert_eq!(codes[2].err(), Some(ErrorCode::PolicyViolation));
+    assert_eq!(cluster.batches.last(), Some(&10_000));
 }
 
 #[test]
@@ -295,6 +296,20 @@ fn the_elr_stays_where_min_isr_does_not_fall_to_what_the_isr_has() {
     cluster.is(Some(1), &[1], &[3], &[]);
     configure(&mut cluster, ResourceKind::Topic, "orders", key, ConfigOp::Delete).expect("fine");
     cluster.is(Some(1), &[1], &[], &[]);
+}
+
+/// Who lost nothing may still come back; to give that up is for the sweep, or for who asks for it.
+#[test]
+fn a_lower_min_isr_elects_nobody_uncleanly_where_nobody_leads() {
+    let mut cluster = Cluster::with_topic(3);
+    [1, 2, 3].iter().for_each(|&id| cluster.expire(id));
+    cluster.beat(1, false, false);
+    for (key, value) in [("unclean.leader.election.enable", "true"), ("min.insync.replicas", "1")] {
+        configure(&mut cluster, ResourceKind::Topic, "orders", key, set(value)).expect("fine");
+        cluster.is(None, &[], &[2, 3], &[3]);
+    }
+    cluster.beat(2, false, false);
+    cluster.is(Some(2), &[2], &[], &[]);
 }
 
 #[test]

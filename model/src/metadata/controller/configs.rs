@@ -12,7 +12,10 @@ use crate::metadata::{
 use crate::{ErrorCode, Guard, NodeId, Rules};
 
 use super::scope::{Outcome, Scope};
-use super::topics::repeated;
+use super::topics::{fit, repeated};
+
+/// Values that one request may change: a batch has room for what clears the ELRs with them (P6).
+const MAX_VALUES: usize = MAX_RECORDS_PER_BATCH - 1;
 
 impl<R: Rules> Scope<R> {
     /// Each resource's changes are made whole or not at all.
@@ -29,7 +32,7 @@ impl<R: Rules> Scope<R> {
             let result = if repeated.contains(&resource(change)) {
                 refuse(ErrorCode::InvalidRequest, "Each resource must appear at most once.")
             } else {
-                alter(image, change).and_then(|new| fit(&mut records, new))
+                alter(image, change).and_then(|new| fit(&mut records, new, MAX_VALUES))
             };
             results.push((change.kind, change.resource.clone(), result));
         }
@@ -69,15 +72,6 @@ fn resource(change: &ConfigChange) -> (ResourceKind, &str) {
 
 fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::new(code, message))
-}
-
-fn fit(records: &mut Vec<Record>, new: Vec<Record>) -> Result<(), Refusal> {
-    if records.len() + new.len() > MAX_RECORDS_PER_BATCH {
-        let message = format!("More than {MAX_RECORDS_PER_BATCH} values in one request.");
-        return refuse(ErrorCode::PolicyViolation, message);
-    }
-    records.extend(new);
-    Ok(())
 }
 
 /// What a topic may be configured with when it is created.

@@ -98,9 +98,10 @@ impl<R: Rules> Scope<R> {
         let unknown = ErrorCode::UnknownTopicOrPartition;
         let topic = image.topic(id.topic).ok_or(unknown)?;
         let partition = image.partition(id).ok_or(unknown)?;
+        let preferred = partition.replicas.first().copied();
         let (is_needed, election, unavailable) = match kind {
             ElectionType::Preferred => (
-                partition.leader != partition.replicas.first().copied(),
+                partition.leader != preferred,
                 Election::Preferred,
                 ErrorCode::PreferredLeaderNotAvailable,
             ),
@@ -120,13 +121,11 @@ impl<R: Rules> Scope<R> {
             Record::PartitionChange(PartitionChange { leader, .. }) => leader.flatten(),
             _ => None,
         };
-        match kind {
-            ElectionType::Preferred if leader != partition.replicas.first().copied() => {
-                Err(unavailable)
-            }
-            _ if leader.is_none() => Err(unavailable),
-            _ => Ok(record),
-        }
+        let is_elected = match kind {
+            ElectionType::Preferred => leader == preferred,
+            ElectionType::Unclean => leader.is_some(),
+        };
+        if is_elected { Ok(record) } else { Err(unavailable) }
     }
 
     pub fn reassign(&self, image: &Image, partitions: &[ReassignPartition]) -> Outcome {

@@ -62,9 +62,8 @@ impl<'a> Placer<'a> {
     fn next(&mut self, factor: usize) -> Nodes {
         let (len, turn) = (self.active.len(), self.turn);
         self.turn += 1;
-        let shift = if len > 2 { (turn / len) % (len - 1) } else { 0 };
-        let leader = turn % len;
-        let others = (0..len - 1).map(|step| (leader + 1 + (shift + step) % (len - 1)) % len);
+        let (leader, round) = (turn % len, turn / len);
+        let others = (0..len - 1).map(|step| (leader + 1 + (round + step) % (len - 1)) % len);
         let order = std::iter::once(leader).chain(others).map(|at| self.active[at]);
         let mut chosen: Vec<Candidate> = Vec::with_capacity(factor);
         take_spread(order.collect(), factor, &mut chosen);

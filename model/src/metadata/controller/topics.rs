@@ -39,7 +39,9 @@ impl<R: Rules> Scope<R> {
             } else {
                 self.check_name(image, &created, &topic.name)
                     .and_then(|()| self.create_topic(image, id, topic, &mut placer))
-                    .and_then(|(new, answer)| fit(&mut records, new).map(|()| answer))
+                    .and_then(|(new, answer)| {
+                        fit(&mut records, new, MAX_RECORDS_PER_BATCH).map(|()| answer)
+                    })
             };
             if result.is_ok() {
                 created.insert(topic.name.as_str());
@@ -99,7 +101,8 @@ impl<R: Rules> Scope<R> {
                 if !deleted.insert(id) {
                     return refuse(ErrorCode::InvalidRequest, "The topic is named twice.");
                 }
-                fit(&mut records, vec![Record::RemoveTopic { id }]).map(|()| (id, name))
+                let new = vec![Record::RemoveTopic { id }];
+                fit(&mut records, new, MAX_RECORDS_PER_BATCH).map(|()| (id, name))
             });
             results.push((topic.clone(), result));
         }
@@ -121,7 +124,7 @@ impl<R: Rules> Scope<R> {
                 refuse(ErrorCode::InvalidRequest, "Duplicate topic name.")
             } else {
                 self.more_partitions(image, asked, &mut placer)
-                    .and_then(|new| fit(&mut records, new))
+                    .and_then(|new| fit(&mut records, new, MAX_RECORDS_PER_BATCH))
             };
             results.push((asked.topic.clone(), result));
         }
@@ -246,12 +249,11 @@ pub(super) fn repeated<T: Ord + Copy>(all: impl Iterator<Item = T>) -> BTreeSet<
     all.filter(|&item| !once.insert(item)).collect()
 }
 
-/// Adds `new` whole, or not at all when the request's batch would grow too large (K1).
-fn fit(records: &mut Vec<Record>, new: Vec<Record>) -> Result<(), Refusal> {
-    if records.len() + new.len() > MAX_RECORDS_PER_BATCH {
+/// Adds `new` whole, or not at all when the request's batch would grow larger than `room` (K1).
+pub(super) fn fit(records: &mut Vec<Record>, new: Vec<Record>, room: usize) -> Result<(), Refusal> {
+    if records.len() + new.len() > room {
         let message = format!(
-            "The request asks for more than {MAX_RECORDS_PER_BATCH} changes at once. Ask again \
-             with fewer topics or partitions"
+            "The request asks for more than {room} changes at once. Ask again with fewer of them"
         );
         return refuse(ErrorCode::PolicyViolation, message);
     }
