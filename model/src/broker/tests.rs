@@ -258,3 +258,16 @@ fn a_broker_whose_disk_failed_asks_to_be_fenced() {
     story.on(Event::Stop);
     assert!(story.on(beat(fenced())).contains(&Effect::SetTimer(SOON)), "but in one to stop");
 }
+
+#[test]
+fn who_wants_out_is_in_no_hurry_to_be_let_in() {
+    for (leaves, next) in [(Event::Stop, SOON), (Event::StorageFailed, LATER)] {
+        let mut story = Story::recovering();
+        story.on(leaves);
+        assert!(heartbeat(&story.on(beat(fenced()))).is_some(), "this it tells at once");
+        story.on(Event::Metadata { end: Offset(41), fenced: Some(true) });
+        let caught_up = story.on(beat(fenced()));
+        assert_eq!(heartbeat(&caught_up), None);
+        assert!(caught_up.contains(&Effect::SetTimer(next)));
+    }
+}

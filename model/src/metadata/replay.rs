@@ -235,3 +235,20 @@ fn clear_topic_elr(topic: &mut Arc<Topic>) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The configuration of brokers without a name is what all topics fall back on.
+    #[test]
+    fn a_default_of_the_cluster_touches_everything_and_one_brokers_setting_that_broker() {
+        let of = |kind, resource: &str| {
+            let (resource, name) = (resource.to_owned(), "min.insync.replicas".to_owned());
+            Record::Config(ConfigRecord { kind, resource, name, value: Some("2".to_owned()) })
+        };
+        assert_eq!(touched(&of(ResourceKind::Broker, "")), Touched::Everything);
+        assert_eq!(touched(&of(ResourceKind::Broker, "1")), Touched::BrokerConfig("1"));
+        assert_eq!(touched(&of(ResourceKind::Topic, "orders")), Touched::TopicConfig("orders"));
+    }
+}

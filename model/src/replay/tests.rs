@@ -5,11 +5,14 @@ use std::hash::Hasher;
 
 use super::Digest;
 use super::log::ExtentLog;
-use crate::metadata::{self, Controller, Event, Record};
+use crate::inline::{InlineVec, Nodes};
+use crate::metadata::{self, Controller, Event, Partition, Record};
 use crate::raft::{self, Quorum, StoredState};
-use crate::replica::{self, Producers, Replica};
+use crate::replica::small_log::{SmallBatch, SmallLog};
+use crate::replica::{self, Acks, Producers, Replica, RequestId, View};
 use crate::{
-    ClusterId, DirectoryId, Epoch, NodeId, Offset, ReplicaKey, Shipped, TopicId, TopicPartition,
+    ClusterId, DirectoryId, Epoch, LeaderEpoch, NodeId, Offset, ReplicaKey, Shipped, TopicId,
+    TopicPartition,
 };
 
 fn digest(hash: impl FnOnce(&mut Digest)) -> u64 {
@@ -58,6 +61,29 @@ fn replicas_that_differ_have_different_digests() {
     };
     all_differ(&[of(0, 1, 0, false), of(1, 1, 0, false), of(0, 2, 0, false), of(0, 1, 5, false)]);
     all_differ(&[of(0, 1, 0, true), of(1, 1, 0, true), of(0, 2, 0, true), of(0, 1, 5, true)]);
+}
+
+#[test]
+fn leaders_with_whom_others_wait_have_different_digests() {
+    let replicas: Nodes = [1, 2].into_iter().map(NodeId).collect();
+    let (leader, leader_epoch) = (Some(NodeId(1)), LeaderEpoch(1));
+    let partition =
+        Partition { replicas, isr: replicas, leader, leader_epoch, ..Partition::default() };
+    let view = View { partition, min_isr: 1, brokers: InlineVec::new(), flush_before_ack: false };
+    let of = |requests: &[RequestId], thorough: bool| {
+        let (id, log) = (TopicPartition::default(), &mut SmallLog::default());
+        let mut machine: Replica<Shipped> =
+            Replica::new(Shipped, id, NodeId(1), Offset(0), Producers::default());
+        machine.step(log, replica::Event::View(view.into()), &mut Vec::new());
+        for &request in requests {
+            let (batch, acks) = (SmallBatch::new(0, None), Acks::All);
+            machine.step(log, replica::Event::Append { request, batch, acks }, &mut Vec::new());
+        }
+        digest(|digest| machine.hash_state(thorough, digest))
+    };
+    all_differ(&[of(&[], false), of(&[1], false), of(&[1, 2], false)]);
+    // Who they are is looked at from time to time, since there may be many.
+    all_differ(&[of(&[], true), of(&[1], true), of(&[2], true), of(&[1, 2], true)]);
 }
 
 #[test]

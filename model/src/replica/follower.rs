@@ -175,7 +175,7 @@ impl<R: Rules> Replica<R> {
         fx: &mut Effects,
     ) {
         let end = log.end();
-        if end > leader_end && leader_end >= log.start() && log.start() < end {
+        if end > leader_end && leader_end >= log.start() {
             self.truncate(log, leader_end, fx);
         } else if end < leader_start || end > leader_end {
             log.restart_at(leader_start);
@@ -220,5 +220,5 @@ impl<R: Rules> Replica<R> {
 /// deleted up to there. Batches come whole, and the log begins with that one.
 fn begins_inside<L: DataLog>(log: &L, records: &L::Batch) -> bool {
     let (start, end) = (log.start(), log.end());
-    start == end && records.base() < end && end < records.end()
+    start == end && (records.base()..records.end()).contains(&end)
 }

@@ -228,15 +228,13 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn on_lag<L: DataLog>(&mut self, log: &L, node: NodeId, fx: &mut Effects) {
-        let end = log.end();
         let Some(follower) = self.followers.iter_mut().find(|one| one.node == node) else { return };
-        let is_behind = follower.is_behind(end);
         match follower.lag {
-            Lag::Behind if is_behind => {
+            Lag::Behind => {
                 follower.lag = Lag::Over;
                 self.propose_isr(log, fx);
             }
-            Lag::Behind | Lag::CaughtUp => {
+            Lag::CaughtUp => {
                 follower.lag = Lag::None;
                 self.watch_lag(log, fx);
             }

@@ -240,11 +240,28 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_shares_one_end_with_an_earlier_one_is_no_duplicate_of_it() {
+        let known = after(&[batch(0, 0, 3)]);
+        for other in [batch(0, 0, 2), batch(0, 1, 3)] {
+            let standing = known.check(Shipped, &other);
+            assert_eq!(standing, Err(ErrorCode::OutOfOrderSequenceNumber));
+        }
+    }
+
+    #[test]
+    fn a_batch_without_a_sequence_at_either_end_is_invalid() {
+        for batch in [batch(0, -1, 3), batch(0, 3, -1), batch(0, -1, -1)] {
+            let standing = after(&[]).check(Shipped, &batch);
+            assert_eq!(standing, Err(ErrorCode::InvalidRecord));
+        }
+    }
+
+    #[test]
     fn entries_restore_what_they_were_taken_from_and_idle_producers_expire() {
         let mut known = after(&[batch(0, 0, 3), batch(0, 4, 9)]);
         assert_eq!(Producers::from_entries(known.entries().copied()), known);
         known.expire(9);
-        assert_eq!(known.len(), 1);
+        assert_eq!((known.len(), known.is_empty()), (1, false));
         known.expire(10);
         assert!(known.is_empty());
     }

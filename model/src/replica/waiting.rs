@@ -21,15 +21,9 @@ struct Waiter {
 
 impl Waiting {
     pub fn push(&mut self, request: RequestId, end: Offset, appended: Appended) {
-        let waiter = Waiter { end, request, appended };
-        // Only a duplicate waits for an offset that is not the last one.
-        match self.0.back() {
-            Some(last) if last.end > end => {
-                let place = self.0.partition_point(|other| other.end <= end);
-                self.0.insert(place, waiter);
-            }
-            _ => self.0.push_back(waiter),
-        }
+        // Behind all others, unless it is a duplicate: only that waits for an earlier offset.
+        let place = self.0.partition_point(|other| other.end <= end);
+        self.0.insert(place, Waiter { end, request, appended });
     }
 
     /// Answers everything that waits for an offset up to `done`, with `error` if there is one.

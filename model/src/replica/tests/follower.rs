@@ -37,6 +37,20 @@ fn the_high_watermark_never_passes_the_followers_own_end() {
     assert_eq!(follower.high_watermark(), 1);
 }
 
+/// A leader compares it with its own log, and nothing is there to be compared but a record.
+#[test]
+fn a_follower_tells_the_epoch_of_its_last_record_if_it_has_one() {
+    let told = |deleted: i64| {
+        let mut follower = Bench::new(1).holding(&[1, 2]);
+        follower.log.advance_start(Offset(deleted));
+        let asked = asked_position(&follower.sees(view(0, 3, 3, &[0]))).expect("it fetches");
+        (asked.offset.0, asked.last_epoch)
+    };
+    assert_eq!(told(0), (2, LeaderEpoch(2)));
+    assert_eq!(told(1), (2, LeaderEpoch(2)));
+    assert_eq!(told(2), (2, LeaderEpoch::UNKNOWN), "all that it had is deleted");
+}
+
 #[test]
 fn a_late_answer_is_not_used() {
     let leader = Bench::new(0).holding(&[1, 1]);
@@ -94,6 +108,24 @@ fn truncating_takes_the_producers_state_back() {
 }
 
 #[test]
+fn truncating_what_no_producer_wrote_leaves_the_producers_as_they_are() {
+    // The producer's record is deleted by now, so that the log would not tell of it again.
+    let mut follower = Bench::new(1);
+    for produced in [Some((7, 0)), None] {
+        follower.log.append_as_leader(LeaderEpoch(0), SmallBatch::new(0, produced));
+    }
+    let state = follower.log.producers_at(Offset(2));
+    follower.log.advance_start(Offset(1));
+    let partition = TopicPartition::default();
+    follower.replica = Replica::new(Shipped, partition, NodeId(1), Offset(1), state.clone());
+    let asked = asked_position(&follower.sees(view(0, 1, 1, &[0]))).expect("it fetches");
+    let parting = EpochEnd { epoch: 0, end: Offset(1) };
+    let fx = follower.step(answered(asked, FetchOutcome::Diverging(parting)));
+    assert!(fx.contains(&Effect::Truncated(Offset(1))));
+    assert_eq!((follower.replica.producers(), state.len()), (&state, 1));
+}
+
+#[test]
 fn the_high_watermark_of_a_truncated_log_is_not_beyond_it() {
     let mut follower = Bench::new(1).holding(&[1, 1]);
     follower.replica.high_watermark = Offset(2);
@@ -111,6 +143,17 @@ fn an_in_sync_replica_that_must_truncate_below_its_high_watermark_says_so() {
     let parting = EpochEnd { epoch: 1, end: Offset(1) };
     let fx = follower.step(answered(asked, FetchOutcome::Diverging(parting)));
     assert!(fx.iter().any(|effect| matches!(effect, Effect::Violation(_))));
+}
+
+#[test]
+fn an_in_sync_replica_may_truncate_what_was_never_committed() {
+    let mut follower = Bench::new(1).holding(&[1, 1]);
+    follower.replica.high_watermark = Offset(1);
+    let asked = asked_position(&follower.sees(view(0, 2, 2, &[0, 1]))).expect("it fetches");
+    let parting = EpochEnd { epoch: 1, end: Offset(1) };
+    let fx = follower.step(answered(asked, FetchOutcome::Diverging(parting)));
+    assert!(!fx.iter().any(|effect| matches!(effect, Effect::Violation(_))));
+    assert_eq!((follower.log.end(), follower.high_watermark()), (Offset(1), 1));
 }
 
 #[test]
@@ -282,4 +325,18 @@ fn a_log_that_begins_anew_inside_a_batch_begins_with_all_of_it() {
     let fx = follower.step(answered(asked, outcome));
     assert!(fx.contains(&Effect::SetTimer(Timer::FetchRetry)));
     assert_eq!((follower.log.start(), follower.log.end()), (Offset(0), Offset(2)));
+}
+
+#[test]
+fn a_batch_that_ends_where_the_log_begins_anew_is_not_what_was_asked_for() {
+    let mut follower = Bench::new(1);
+    let asked = asked_position(&follower.sees(view(0, 2, 2, &[0]))).expect("it fetches");
+    let outcome = FetchOutcome::OutOfRange { log_start: Offset(2), end: Offset(3) };
+    let asked = asked_position(&follower.step(answered(asked, outcome))).expect("it fetches on");
+    let before = Bench::new(0).holding(&[1, 1]).log.read(Offset(0));
+    let outcome =
+        FetchOutcome::Records { records: before, high_watermark: Offset(3), log_start: Offset(2) };
+    let fx = follower.step(answered(asked, outcome));
+    assert!(fx.contains(&Effect::SetTimer(Timer::FetchRetry)), "it would go round in circles");
+    assert_eq!((follower.log.start(), follower.log.end()), (Offset(2), Offset(2)));
 }

@@ -153,6 +153,22 @@ fn the_record_is_acknowledged_when_the_slow_follower_is_out() {
     assert_eq!(leader.replica.isr(), &*nodes(&[0, 1]));
 }
 
+/// What operators see of it (IsrShrinksPerSec, IsrExpandsPerSec).
+#[test]
+fn an_isr_has_shrunk_when_it_has_fewer_members() {
+    let changed = |isr: &[i32]| {
+        let fx = two_in_sync().sees(view(0, 1, 2, isr));
+        fx.iter().find_map(|effect| match effect {
+            Effect::IsrChanged { shrunk } => Some(*shrunk),
+            _ => None,
+        })
+    };
+    assert_eq!(changed(&[0]), Some(true));
+    assert_eq!(changed(&[0, 1, 2]), Some(false));
+    assert_eq!(changed(&[0, 2]), Some(false), "who left was replaced");
+    assert_eq!(changed(&[0, 1]), None);
+}
+
 #[test]
 fn an_unclean_leader_says_at_once_that_it_has_recovered() {
     let mut leader = Bench::new(0);

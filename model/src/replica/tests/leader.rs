@@ -3,8 +3,11 @@
 use super::*;
 
 fn from_producer(request: RequestId, sequence: u8) -> Event<SmallBatch> {
-    let batch = SmallBatch::new(9, Some((7, sequence)));
-    Event::Append { request, batch, acks: Acks::All }
+    produced(request, sequence, Acks::All)
+}
+
+fn produced(request: RequestId, sequence: u8, acks: Acks) -> Event<SmallBatch> {
+    Event::Append { request, batch: SmallBatch::new(9, Some((7, sequence))), acks }
 }
 
 #[test]
@@ -26,6 +29,15 @@ fn acks_leader_is_answered_at_once_and_acks_none_never() {
     assert_eq!(replies(&leader.append(1, Acks::Leader)), [(1, Ok(0))]);
     assert_eq!(replies(&leader.append(2, Acks::None)), []);
     assert_eq!(leader.log.end(), Offset(2));
+}
+
+#[test]
+fn with_acks_none_not_even_a_refusal_is_told() {
+    let mut follower = Bench::follower();
+    assert_eq!(follower.append(1, Acks::None), [], "nobody reads the answer");
+    assert_eq!(follower.log.end(), Offset(0));
+    let refused = follower.append(2, Acks::Leader);
+    assert_eq!(replies(&refused), [(2, Err(ErrorCode::NotLeaderOrFollower))]);
 }
 
 #[test]
@@ -107,6 +119,22 @@ fn a_duplicate_is_answered_with_the_original_offset_once_that_is_committed() {
 }
 
 #[test]
+fn a_duplicate_with_acks_leader_waits_for_nothing_but_the_leaders_disk() {
+    let mut leader = Bench::leader();
+    leader.step(produced(1, 0, Acks::Leader));
+    assert_eq!(replies(&leader.step(produced(2, 0, Acks::Leader))), [(2, Ok(0))]);
+
+    let mut leader = Bench::new(0);
+    leader.sees(View { flush_before_ack: true, ..view(0, 1, 1, &[0, 1]) });
+    leader.step(produced(1, 0, Acks::Leader));
+    assert_eq!(replies(&leader.step(produced(2, 0, Acks::Leader))), []);
+    leader.log.flush();
+    let flushed = leader.step(Event::Flushed(Offset(1)));
+    assert_eq!(replies(&flushed), [(1, Ok(0)), (2, Ok(0))]);
+    assert_eq!(replies(&leader.step(produced(3, 0, Acks::Leader))), [(3, Ok(0))]);
+}
+
+#[test]
 fn with_flush_before_ack_nothing_counts_until_it_is_on_the_leaders_disk() {
     let mut leader = Bench::new(0);
     leader.sees(View { flush_before_ack: true, ..view(0, 1, 1, &[0, 1]) });
@@ -114,6 +142,7 @@ fn with_flush_before_ack_nothing_counts_until_it_is_on_the_leaders_disk() {
     assert!(first.contains(&Effect::Flush));
     assert_eq!(replies(&first), []);
     leader.append(2, Acks::All);
+    assert_eq!(leader.replica.waiting_requests(), 2, "each for something else");
     leader.fetched_by(1, 2);
     assert_eq!(leader.high_watermark(), 0);
     leader.log.flush();
@@ -150,6 +179,20 @@ fn a_diverging_fetch_moves_nothing_and_names_where_the_epochs_part() {
     let parting = crate::EpochEnd { epoch: 1, end: Offset(1) };
     assert_eq!(diverging, FetchOutcome::Diverging(parting));
     assert_eq!(leader.high_watermark(), 0);
+}
+
+#[test]
+fn a_follower_whose_last_epoch_the_leader_lacks_diverges_however_long_the_leaders_log() {
+    // KIP-101: with the leader's next records behind that one the logs would differ for ever.
+    let mut leader = Bench::new(0).holding(&[1, 1, 1]);
+    leader.sees(view(0, 3, 3, &[0, 1]));
+    let mut answer = |offset| outcome(&leader.step(Event::Fetch(fetch(1, 3, offset, 2))));
+    let parting = crate::EpochEnd { epoch: 1, end: Offset(3) };
+    for offset in [2, 3, 4] {
+        assert_eq!(answer(offset), FetchOutcome::Diverging(parting));
+    }
+    let known = leader.replica.follower_ends().find(|one| one.0 == NodeId(1));
+    assert_eq!(known, Some((NodeId(1), None)), "such a fetch says nothing of what it holds");
 }
 
 #[test]

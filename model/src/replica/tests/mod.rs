@@ -5,6 +5,7 @@ mod follower;
 mod isr;
 mod leader;
 mod query;
+mod roles;
 
 use super::small_log::{SmallBatch, SmallLog};
 use super::*;

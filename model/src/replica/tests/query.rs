@@ -53,6 +53,7 @@ fn records_may_be_deleted_up_to_the_high_watermark() {
 fn it_says_whom_it_follows_what_it_asks_and_which_isr_it_waits_for() {
     let mut follower = Bench::new(1).holding(&[1]);
     assert!(!follower.replica.is_follower());
+    assert_eq!(follower.replica.leader(), None, "nobody has told it");
     follower.sees(view(0, 1, 1, &[0, 1, 2]));
     assert!(follower.replica.is_follower() && !follower.replica.is_leader());
     assert_eq!(follower.replica.leader(), Some(NodeId(0)));
