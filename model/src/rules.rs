@@ -133,6 +133,8 @@ guards! {
     ElectAnyReplica = "elect-any-replica",
     /// Q6: a diverging follower is told so.
     IgnoreDivergence = "ignore-divergence",
+    /// F1: a log that begins anew inside a batch begins with that batch.
+    RefuseBeginInside = "refuse-begin-inside",
     /// Q8: the high watermark of a diverging response is not taken.
     HwFromDivergence = "hw-from-divergence",
     /// Q3: one vote per epoch.

@@ -107,7 +107,8 @@ impl<R: Rules> Replica<R> {
         let (has_records, own_start) = (!is_empty(&records), log.start());
         if has_records {
             if records.base() != log.end() && self.rules.holds(Guard::StaleFetchResponse) {
-                if !begins_inside(log, &records) {
+                let may_begin = self.rules.holds(Guard::RefuseBeginInside);
+                if !(may_begin && begins_inside(log, &records)) {
                     // Not what was asked for; a leader that errs is asked again later.
                     return self.pause(fx);
                 }

@@ -56,6 +56,7 @@ fn aim_of(guard: Guard) -> Aim {
         KeepFollowerState | StaleAlterPartition | RefuseWithoutTrace | BumpOnShrink
         | SkipLeaderEpoch => Aim::Leaders,
         AnyBrokerEpochJoins | ViewWithoutRegistration => Aim::Restarts,
+        RefuseBeginInside => Aim::Wide,
         _ => Aim::Partitions,
     }
 }
