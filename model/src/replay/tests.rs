@@ -6,7 +6,7 @@ use std::hash::Hasher;
 use super::Digest;
 use super::log::ExtentLog;
 use crate::inline::{InlineVec, Nodes};
-use crate::metadata::{self, Controller, Event, Partition, Record};
+use crate::metadata::{self, Controller, Event, Partition, Record, Request};
 use crate::raft::{self, Quorum, StoredState};
 use crate::replica::small_log::{SmallBatch, SmallLog};
 use crate::replica::{self, Acks, Producers, Replica, RequestId, View};
@@ -106,6 +106,12 @@ fn controllers_that_differ_have_different_digests() {
         of(leads(0), false),
         of([committed("a"), leads(1)].concat(), false),
     ]);
+    // Two that lead are told apart by who waits for them.
+    let asked = |id| {
+        let request = Request::DeleteTopics { topics: Vec::new() };
+        [leads(0), vec![Event::Request { id, request, entropy: 0 }]].concat()
+    };
+    all_differ(&[of(leads(0), false), of(asked(1), false), of(asked(2), false)]);
     // What the image holds is looked at from time to time, since it may be large.
     all_differ(&[of(committed("a"), true), of(committed("b"), true)]);
 }

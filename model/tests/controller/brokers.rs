@@ -1,7 +1,8 @@
 //! B1 to B5: registering, heartbeats, sessions, controlled shutdown.
 
 use kraft_model::metadata::{
-    BrokerHeartbeat, Event, HeartbeatReply, Request, Response, ShrinkReason, Timer,
+    BrokerHeartbeat, ConfigChange, ConfigOp, ElectLeaders, ElectionType, Event, HeartbeatReply,
+    METADATA_VERSION_FEATURE, Record, Request, ResourceKind, Response, ShrinkReason, Timer,
 };
 use kraft_model::{BrokerEpoch, ClusterId, DirectoryId, ErrorCode, NodeId, Offset};
 
@@ -36,6 +37,20 @@ fn a_registration_that_does_not_fit_the_cluster_is_refused() {
     assert_eq!(refused(&|it| it.features.clear()), Err(ErrorCode::UnsupportedVersion));
     assert_eq!(refused(&|it| it.features[0].2 = 24), Err(ErrorCode::UnsupportedVersion));
     assert!(refused(&|_| {}).is_ok());
+}
+
+#[test]
+fn a_feature_must_be_known_to_a_broker_only_where_it_is_on() {
+    for (level, refused) in [(0, None), (1, Some(ErrorCode::UnsupportedVersion))] {
+        let mut cluster = Cluster::new();
+        cluster.lose_leadership();
+        let name = "group.version".to_owned();
+        cluster.log.push(Some(Record::FeatureLevel { name, level }));
+        cluster.lead();
+        let asked = cluster.registration(1, 1);
+        assert!(asked.features.iter().all(|(name, ..)| name == METADATA_VERSION_FEATURE));
+        assert_eq!(cluster.register(asked).err().map(|refusal| refusal.code), refused);
+    }
 }
 
 #[test]
@@ -83,6 +98,25 @@ fn an_orderly_restart_keeps_the_place_in_the_elr_and_an_unclean_one_does_not() {
         cluster.register(next).expect("it is registered");
         cluster.is(Some(1), &[1], &elr, &[]);
     }
+}
+
+#[test]
+fn an_unclean_restart_is_told_where_it_takes_a_broker_out_of_something() {
+    let unclean = vec![(NodeId(2), ShrinkReason::UncleanRestart)];
+    for (is_clean, told) in [(false, unclean), (true, vec![])] {
+        let mut cluster = Cluster::with_topic(2);
+        let mut next = cluster.registration(2, 2);
+        if is_clean {
+            next.previous_epoch = cluster.epoch_of(2);
+        }
+        cluster.register(next).expect("it is registered");
+        assert!(!cluster.partition().isr.contains(&NodeId(2)));
+        assert_eq!(cluster.fenced, told);
+    }
+    let mut cluster = Cluster::with_topic(2);
+    cluster.start(3);
+    cluster.restart(3, 2);
+    assert_eq!(cluster.fenced, [], "3 has no replicas");
 }
 
 #[test]
@@ -167,6 +201,76 @@ fn a_controlled_shutdown_hands_over_and_waits_until_the_others_know() {
     cluster.beat(3, false, false);
     let last = cluster.beat(1, false, true);
     assert!(last.should_shut_down && last.fenced);
+}
+
+/// A heartbeat from before it stopped may arrive late, and brings a broker back that was told to go.
+#[test]
+fn a_broker_that_stops_a_second_time_waits_for_the_others_once_more() {
+    let mut cluster = Cluster::with_topic(2);
+    cluster.beat(1, false, true);
+    cluster.beat(2, false, false);
+    assert!(cluster.beat(1, false, true).should_shut_down);
+
+    assert!(!cluster.beat(1, false, false).fenced);
+    assert_eq!(cluster.propose(&[2, 1]), Ok(()));
+    let preferred = ElectLeaders { kind: ElectionType::Preferred, partitions: None };
+    cluster.ask(Request::ElectLeaders(preferred));
+    cluster.is(Some(1), &[2, 1], &[], &[]);
+
+    assert!(!cluster.beat(1, false, true).should_shut_down);
+    cluster.is(Some(2), &[2], &[1], &[]);
+    assert!(!cluster.beat(1, false, true).should_shut_down, "2 has not replayed that it leads");
+    cluster.beat(2, false, false);
+    assert!(cluster.beat(1, false, true).should_shut_down);
+}
+
+/// One that went on waiting for what is newer would wait for as long as anything is written.
+#[test]
+fn a_controlled_shutdown_waits_for_nothing_that_came_after_it() {
+    let mut cluster = Cluster::with_topic(2);
+    cluster.beat(1, false, true);
+    let knows_it = cluster.controller.committed().end;
+    cluster.create("later", &[&[2]]).expect("the topic is created");
+    assert!(!cluster.beat(1, false, true).should_shut_down);
+    let beat = BrokerHeartbeat {
+        broker: NodeId(2),
+        epoch: cluster.epoch_of(2),
+        metadata_offset: knows_it,
+        want_fence: false,
+        want_shutdown: false,
+    };
+    cluster.ask(Request::Heartbeat(beat));
+    assert!(cluster.beat(1, false, true).should_shut_down);
+}
+
+/// P8: an election that was allowed meanwhile is the sweep's, for which others must not do it.
+#[test]
+fn what_happens_to_a_broker_changes_only_partitions_to_which_it_is_something() {
+    let mut cluster = Cluster::with_topic(3);
+    cluster.start(4);
+    (1..=3).for_each(|id| cluster.expire(id));
+    cluster.beat(1, false, false);
+    let allowed = ("unclean.leader.election.enable".to_owned(), ConfigOp::Set("true".to_owned()));
+    let (kind, resource) = (ResourceKind::Topic, "orders".to_owned());
+    let change = ConfigChange { kind, resource, ops: vec![allowed], replace: false };
+    cluster.ask(Request::AlterConfigs { changes: vec![change], validate_only: false });
+    let waits = |cluster: &Cluster| cluster.is(None, &[], &[2, 3], &[3]);
+
+    cluster.restart(4, 2);
+    waits(&cluster);
+    cluster.expire(4);
+    waits(&cluster);
+    cluster.ask(Request::UnregisterBroker { broker: NodeId(4) });
+    waits(&cluster);
+}
+
+#[test]
+fn an_unregistered_broker_is_waited_for_no_longer() {
+    let mut cluster = Cluster::with_topic(2);
+    cluster.ask(Request::UnregisterBroker { broker: NodeId(1) });
+    cluster.is(Some(2), &[2], &[], &[]);
+    assert!(!cluster.timers.contains(&Timer::Session(NodeId(1))), "its session is over");
+    assert_eq!(cluster.fenced, [(NodeId(1), ShrinkReason::Unregistered)]);
 }
 
 #[test]

@@ -87,6 +87,19 @@ fn a_controlled_shutdown_goes_on_under_another_controller() {
     assert!(cluster.beat(1, false, true).should_shut_down);
 }
 
+/// A new controller measures a shutdown that it finds by where its own reign begins, and not by when
+/// it first hears of the broker.
+#[test]
+fn a_controlled_shutdown_is_over_at_once_where_the_others_know_the_new_controller() {
+    let mut cluster = Cluster::with_topic(2);
+    cluster.beat(1, false, true);
+    cluster.lose_leadership();
+    cluster.lead();
+    cluster.beat(2, false, false);
+    cluster.ask(create("a"));
+    assert!(cluster.beat(1, false, true).should_shut_down);
+}
+
 #[test]
 fn a_session_outlives_a_change_of_controllers() {
     let mut cluster = Cluster::with_topic(2);

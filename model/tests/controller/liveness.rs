@@ -124,3 +124,13 @@ fn that_half_of_the_brokers_vanish_is_no_reason_to_doubt() {
     confirm(&mut cluster, 2);
     assert!(cluster.is_active(2), "three of four, and 3 is not known dead");
 }
+
+#[test]
+fn that_more_than_half_of_the_brokers_vanish_is_a_reason_to_doubt() {
+    let mut cluster = Cluster::with_topic(5);
+    [1, 2, 3].iter().for_each(|&id| cluster.step(Event::Disconnected { broker: NodeId(id) }));
+    confirm(&mut cluster, 1);
+    assert!(cluster.is_active(1), "three of five, and 2 and 3 are not known dead");
+    cluster.step(Event::Connected { broker: NodeId(2), incarnation: incarnation(2, 1) });
+    assert!(!cluster.is_active(1), "two of five");
+}

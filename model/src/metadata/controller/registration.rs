@@ -57,8 +57,7 @@ impl Active {
         if let Some(reason) = reason.filter(|_| !records.is_empty()) {
             fx.push(Effect::Fenced { broker: asked.broker, reason });
         }
-        let registration = RegisterBroker { epoch: old_epoch, ..registration(asked, kept) };
-        records.push(Record::RegisterBroker(registration));
+        records.push(Record::RegisterBroker(registration(asked, kept, old_epoch)));
         let is_new = kept.is_none();
         self.append(records, fx);
         if is_new {
@@ -107,10 +106,14 @@ fn what_was_lost(old: &Broker, asked: &BrokerRegistration) -> Cause {
 
 /// The same process registers again with nothing but new particulars (KAFKA-16952); a new one
 /// starts fenced.
-fn registration(asked: &BrokerRegistration, kept: Option<&Broker>) -> RegisterBroker {
+fn registration(
+    asked: &BrokerRegistration,
+    kept: Option<&Broker>,
+    epoch: Option<BrokerEpoch>,
+) -> RegisterBroker {
     RegisterBroker {
         broker: asked.broker,
-        epoch: kept.map(|old| old.epoch),
+        epoch,
         incarnation: asked.incarnation,
         endpoints: asked.endpoints.clone(),
         features: asked.features.clone(),

@@ -20,13 +20,6 @@ impl Partition {
         }
     }
 
-    /// This partition after `change`.
-    #[must_use]
-    pub fn changed(mut self, change: &PartitionChange) -> Partition {
-        self.apply(change);
-        self
-    }
-
     /// Whether a reassignment is under way (P7).
     pub fn is_reassigning(&self) -> bool {
         !self.adding.is_empty() || !self.removing.is_empty()

@@ -279,14 +279,13 @@ impl<'a, B: Brokers, R: Rules> Draft<'a, B, R> {
         self.leaving != Some(replica) && self.brokers.is_active(replica)
     }
 
-    /// P6: remembered once, when the ISR empties; forgotten as soon as somebody leads. A leader
-    /// whose log is gone is not worth remembering.
+    /// P6: remembered once, when it loses the leadership to nobody, which is when the ISR empties;
+    /// forgotten as soon as somebody leads. A leader whose log is gone is not worth remembering.
     fn remember_last_leader(&mut self) {
         let after = &mut self.after;
-        let emptied = after.isr.is_empty() && !self.before.isr.is_empty();
         if after.leader.is_some() {
             after.last_known_elr.clear();
-        } else if let Some(leader) = self.before.leader.filter(|_| emptied)
+        } else if let Some(leader) = self.before.leader
             && after.replicas.contains(&leader)
             && self.gone != Some(leader)
         {

@@ -1,12 +1,15 @@
 //! Stories of one partition: each test reads as what happens to it, step by step.
 
+mod alter;
+mod reassign;
+
 use std::collections::BTreeMap;
 
-use crate::inline::{InlineVec, Nodes};
-use crate::metadata::{AlteredPartition, Partition};
-use crate::{BrokerEpoch, ErrorCode, Guard, NodeId, Rules, Shipped, TopicPartition};
+use crate::inline::Nodes;
+use crate::metadata::Partition;
+use crate::{BrokerEpoch, Guard, NodeId, Rules, Shipped, TopicPartition};
 
-use super::{Brokers, Cause, Election, Policy, Refused, alter, change, reassign};
+use super::{Brokers, Cause, Election, Policy, change};
 
 const SAFE: Policy = Policy { min_isr: 2, unclean: false };
 
@@ -94,7 +97,7 @@ impl<R: Rules> Story<R> {
     }
 
     fn reassign(&mut self, target: &[i32]) -> &mut Self {
-        let cause = reassign(&self.partition, Some(nodes(target)), self.policy, self.rules);
+        let cause = super::reassign(&self.partition, Some(nodes(target)), self.policy, self.rules);
         self.happens(cause.expect("the reassignment is allowed"))
     }
 
@@ -236,62 +239,6 @@ fn without_its_guard_any_replica_is_elected() {
 }
 
 #[test]
-fn a_reassignment_completes_only_when_every_target_is_in_sync() {
-    let mut story = story(&[1, 2]);
-    story.fence(2).reassign(&[3, 2]);
-    assert_eq!(story.partition.replicas, nodes(&[3, 2, 1]));
-    story.isr(&[1, 3]).is(Some(1), &[1, 3], &[], &[]);
-    assert!(story.partition.is_reassigning(), "2 is a target and not in sync");
-    story.unfence(2).isr(&[1, 3, 2]).is(Some(3), &[3, 2], &[], &[]);
-    assert_eq!(story.partition.replicas, nodes(&[3, 2]));
-    assert!(!story.partition.is_reassigning());
-}
-
-#[test]
-fn without_its_guard_a_reassignment_completes_below_min_isr() {
-    let mut story = story_under(Without(Some(Guard::ReassignBelowMinIsr)), &[1, 2]);
-    story.fence(2).reassign(&[3, 2]).isr(&[1, 3]);
-    assert_eq!((story.partition.isr, story.partition.replicas), (nodes(&[3]), nodes(&[3, 2])));
-}
-
-/// The sequence by which Apache Kafka 4.3.1 loses acknowledged records.
-#[test]
-fn a_replica_that_a_reassignment_removed_is_not_elected_when_it_is_added_anew() {
-    let run = |guard| {
-        let mut story = story_under(Without(guard), &[1, 2]);
-        story.reassign(&[3]).isr(&[1, 2, 3]);
-        assert_eq!(story.partition.replicas, nodes(&[3]));
-        let elr = story.partition.elr;
-        story.reassign(&[3, 1]).fence(3);
-        (elr, story.partition.leader)
-    };
-    assert_eq!(run(None), (nodes(&[]), None), "1 has deleted its log");
-    assert_eq!(run(Some(Guard::ElrOutsideReplicas)), (nodes(&[1, 2]), Some(NodeId(1))));
-}
-
-#[test]
-fn a_cancelled_reassignment_restores_the_replicas() {
-    let mut story = story(&[1, 2]);
-    story.reassign(&[3, 4]).isr(&[1, 2, 3]);
-    let cause = reassign(&story.partition, None, SAFE, Shipped).expect("1 and 2 hold everything");
-    story.happens(cause).is(Some(1), &[1, 2], &[], &[]);
-    assert_eq!(story.partition.replicas, nodes(&[1, 2]));
-    let refused = reassign(&story.partition, None, SAFE, Shipped);
-    assert_eq!(refused, Err(Refused::NotInProgress));
-}
-
-#[test]
-fn a_reassignment_is_not_cancelled_while_the_rest_holds_too_little() {
-    let mut story = story(&[1, 2]);
-    story.reassign(&[3, 4]).isr(&[1, 3]);
-    assert_eq!(reassign(&story.partition, None, SAFE, Shipped), Err(Refused::LosesRecords));
-    let other = reassign(&story.partition, Some(nodes(&[5, 1])), SAFE, Shipped);
-    assert_eq!(other, Err(Refused::LosesRecords), "3 would be dropped by another target too");
-    let unclean = Policy { unclean: true, ..SAFE };
-    assert_eq!(reassign(&story.partition, None, unclean, Shipped), Ok(Cause::Cancelled));
-}
-
-#[test]
 fn a_leader_epoch_grows_when_a_replica_leaves_the_list() {
     let mut story = story(&[1, 2, 3]);
     story.reassign(&[1, 2]).is(Some(1), &[1, 2], &[], &[]);
@@ -312,55 +259,4 @@ fn one_min_isr_counts_the_replicas_of_this_partition() {
     large.reassign(&[1]).is(Some(1), &[1], &[], &[]);
     large.reassign(&[1, 2]).isr(&[1, 2]).fence(2).is(Some(1), &[1], &[2], &[]);
     large.unfence(2).reassign(&[1, 2]).is(Some(1), &[1], &[2], &[]);
-}
-
-fn proposal(story: &Story, isr: &[i32]) -> AlteredPartition {
-    AlteredPartition {
-        id: TopicPartition::default(),
-        leader_epoch: story.partition.leader_epoch,
-        partition_epoch: story.partition.partition_epoch,
-        isr: nodes(isr),
-        isr_epochs: isr.iter().map(|&id| BrokerEpoch(i64::from(id))).collect(),
-        recovering: false,
-    }
-}
-
-#[test]
-fn a_proposal_is_refused_by_the_first_check_that_fails() {
-    let mut story = story(&[1, 2, 3]);
-    story.fence(1).unfence(1);
-    let judge = |edit: &dyn Fn(&mut AlteredPartition), sender| {
-        let mut asked = proposal(&story, &[2, 3, 1]);
-        edit(&mut asked);
-        alter(&story.partition, NodeId(sender), &asked, &story.fleet, Shipped).err()
-    };
-    assert_eq!(judge(&|_| {}, 2), None);
-    assert_eq!(judge(&|p| p.leader_epoch.0 += 1, 1), Some(ErrorCode::NotController));
-    assert_eq!(judge(&|p| p.partition_epoch.0 += 1, 1), Some(ErrorCode::NotController));
-    let behind = |p: &mut AlteredPartition| {
-        p.leader_epoch.0 -= 1;
-        p.partition_epoch.0 -= 1;
-    };
-    assert_eq!(judge(&behind, 1), Some(ErrorCode::FencedLeaderEpoch));
-    let sender = |p: &mut AlteredPartition| p.partition_epoch.0 -= 1;
-    assert_eq!(judge(&sender, 1), Some(ErrorCode::InvalidRequest));
-    assert_eq!(judge(&sender, 2), Some(ErrorCode::InvalidUpdateVersion));
-    assert_eq!(judge(&|p| p.isr = nodes(&[2, 3, 3]), 2), Some(ErrorCode::InvalidRequest));
-    assert_eq!(judge(&|p| p.isr = nodes(&[2, 3, 4]), 2), Some(ErrorCode::InvalidRequest));
-    assert_eq!(judge(&|p| p.isr = nodes(&[1, 3, 1]), 2), Some(ErrorCode::InvalidRequest));
-    assert_eq!(judge(&|p| p.recovering = true, 2), Some(ErrorCode::InvalidRequest));
-    assert_eq!(judge(&|p| p.isr_epochs[2].0 += 1, 2), Some(ErrorCode::IneligibleReplica));
-    assert_eq!(judge(&|p| p.isr_epochs[2] = BrokerEpoch::NONE, 2), None);
-    assert_eq!(judge(&|p| p.isr_epochs = InlineVec::new(), 2), Some(ErrorCode::InvalidRequest));
-}
-
-#[test]
-fn a_fenced_broker_joins_no_isr() {
-    let mut story = story(&[1, 2, 3]);
-    story.fence(3);
-    let asked = proposal(&story, &[1, 2, 3]);
-    let judge =
-        |guard| alter(&story.partition, NodeId(1), &asked, &story.fleet, Without(guard)).err();
-    assert_eq!(judge(None), Some(ErrorCode::IneligibleReplica));
-    assert_eq!(judge(Some(Guard::FencedJoinsIsr)), None);
 }
