@@ -34,7 +34,8 @@ pub trait Log {
     /// Appends what a leader sent. The caller has checked that it starts at [`Log::end`].
     fn append(&mut self, batch: Self::Batch);
 
-    /// Drops everything at and above `to`; `to` is not below [`Log::start`].
+    /// Drops everything at and above `to`; `to` is not below [`Log::start`]. A batch that holds `to` goes
+    /// as a whole; a log that starts inside that batch goes on, empty, at `to`.
     fn truncate(&mut self, to: Offset);
 
     /// Drops everything and goes on, empty, at `start` (F1 for data, Q11 for metadata).

@@ -303,7 +303,8 @@ impl SegmentedLog {
         (segment, segment.floor(&self.home, offset))
     }
 
-    /// Drops everything at and above `to`; a batch that holds `to` goes as a whole.
+    /// Drops everything at and above `to`; a batch that holds `to` goes as a whole. If the log starts
+    /// inside that one, it goes on empty at `to`: offsets that were deleted are not given away again.
     pub fn truncate(&mut self, to: Offset) {
         if to >= self.end() || self.failure.get().is_some() {
             return;
@@ -312,6 +313,9 @@ impl SegmentedLog {
         if let Err(source) = self.try_truncate(to) {
             let path = self.home.path(FileKind::Log, self.active.base);
             self.fail(StorageError::Io { operation: "truncate", path, source });
+        }
+        if self.end() < self.start {
+            return self.restart_at(to);
         }
         self.flushed = self.flushed.min(self.end());
         self.epochs_changed |= self.epochs.truncate(self.end());

@@ -201,6 +201,20 @@ fn a_follower_goes_on_empty_where_its_leader_starts_and_remembers_it() {
 }
 
 #[test]
+fn a_log_that_starts_inside_a_batch_goes_on_empty_where_that_batch_is_truncated() {
+    let home = Home::new(small());
+    let mut log = home.create();
+    (0..3).for_each(|_| append(&mut log, 1, batch(3, 20, 1)));
+    log.advance_start(Offset(7));
+    log.truncate(Offset(8));
+    assert_eq!((log.start(), log.end(), log.flushed()), (Offset(8), Offset(8), Offset(8)));
+    let (mut log, _) = home.crash();
+    assert_eq!((log.start(), log.end()), (Offset(8), Offset(8)), "deleted records stay deleted");
+    append(&mut log, 2, batch(1, 20, 1));
+    assert_eq!(bases(&log), [8]);
+}
+
+#[test]
 fn a_directory_of_another_topic_is_refused_and_untouched() {
     let home = Home::new(small());
     let mut log = home.create();

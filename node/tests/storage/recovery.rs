@@ -2,6 +2,7 @@
 
 use kraft_model::Offset;
 use kraft_model::log::Log;
+use kraft_model::replica::DataLog;
 use kraft_node::storage::OpenState;
 
 use crate::support::{Home, append, bases, batch, small};
@@ -106,6 +107,30 @@ fn what_is_lost_below_the_recovery_point_is_damage_and_not_a_tear() {
     std::fs::remove_file(path).unwrap();
     let damage = home.open(state).1.damage.expect("the segment is gone");
     assert!(damage.below_recovery_point);
+}
+
+#[test]
+fn a_tear_in_the_batch_that_the_log_starts_in_is_no_damage_and_brings_nothing_back() {
+    let tear = |left: &dyn Fn(u64) -> u64| {
+        let home = Home::new(small());
+        let mut log = home.create();
+        (0..2).for_each(|_| append(&mut log, 1, batch(3, 30, 1)));
+        let size = log.size();
+        log.advance_start(Offset(4));
+        let (recovery_point, log_start) = (log.flushed(), log.start());
+        drop(log);
+        let file = std::fs::OpenOptions::new().write(true).open(&home.files(".log")[0]).unwrap();
+        file.set_len(left(size)).unwrap();
+        home.open(OpenState { recovery_point, log_start, ..OpenState::default() })
+    };
+    let lefts: [&dyn Fn(u64) -> u64; 4] = [&|all| all - 1, &|all| all / 2, &|_| 1, &|_| 0];
+    for left in lefts {
+        let (mut log, recovery) = tear(left);
+        assert_eq!(recovery.damage, None, "nothing of it was flushed");
+        assert_eq!((log.start(), log.end()), (Offset(4), Offset(4)), "deleted stays deleted");
+        append(&mut log, 2, batch(1, 30, 1));
+        assert_eq!((log.end(), bases(&log)), (Offset(5), vec![4]));
+    }
 }
 
 #[test]

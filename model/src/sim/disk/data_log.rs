@@ -173,14 +173,17 @@ impl PartitionLog {
             let unflushed = (end - durable).max(0) as u64;
             self.keep_below(durable + random.below(unflushed + 1) as i64);
         }
-        self.start_within();
+        self.begin_at_least_at(self.start);
         self.durable = self.end().0;
         self.cut.clear();
         end - self.end().0
     }
 
-    fn start_within(&mut self) {
-        self.start = self.start.min(self.end().0);
+    /// What is left ends inside the batch that the log starts in: deleted records stay deleted.
+    fn begin_at_least_at(&mut self, start: i64) {
+        if self.end().0 < self.start {
+            self.restart_at(Offset(start));
+        }
     }
 
     /// Opened anew: all that is known to be on disk is what the recovery point says.
@@ -195,7 +198,7 @@ impl PartitionLog {
             return None;
         }
         self.keep_below(self.base + random.below(self.records.len() as u64) as i64);
-        self.start_within();
+        self.begin_at_least_at(self.start);
         let at = self.end().0;
         (self.flushed, self.durable) = (self.flushed.min(at), self.durable.min(at));
         Some(at)
@@ -234,7 +237,8 @@ impl Log for PartitionLog {
     }
 
     fn truncate(&mut self, to: Offset) {
-        let to = self.batch_base(to.0.max(self.start));
+        let start = to.0.max(self.start);
+        let to = self.batch_base(start);
         if to < self.durable {
             let (from, durable) = (self.index(to), self.index(self.durable));
             let mut dropped = self.records[from..durable.min(self.records.len())].to_vec();
@@ -244,6 +248,7 @@ impl Log for PartitionLog {
         }
         self.flushed = self.flushed.min(to);
         self.keep_below(to);
+        self.begin_at_least_at(start);
     }
 
     fn restart_at(&mut self, start: Offset) {
@@ -287,13 +292,14 @@ impl DataLog for PartitionLog {
 }
 
 fn header(offsets: Range<i64>, first: &DataRecord, last: &DataRecord) -> BatchHeader {
-    let producer = first.produced.zip(last.produced).map(|((id, first), (_, last))| ProducerBatch {
-        id: ProducerId(id),
-        epoch: ProducerEpoch(0),
-        first_sequence: first,
-        last_sequence: last,
-        timestamp: 0,
-    });
+    let producer =
+        first.produced.zip(last.produced).map(|((id, first), (_, last))| ProducerBatch {
+            id: ProducerId(id),
+            epoch: ProducerEpoch(0),
+            first_sequence: first,
+            last_sequence: last,
+            timestamp: 0,
+        });
     let (base, end) = (Offset(offsets.start), Offset(offsets.end));
     BatchHeader { base, end, epoch: LeaderEpoch(first.epoch), producer }
 }

@@ -22,6 +22,7 @@ const PHANTOM: &str = "only what a client wrote to a partition is read there";
 const REFUSED: &str = "what was refused is not read";
 const STANDS: &str = "a leader's high watermark does not go back";
 const NAMED: &str = "a leader epoch and an offset name one record";
+const WITHIN: &str = "a log starts within itself";
 const AGREE: &str = "logs agree below the high watermark";
 
 /// A replica as the invariants see it.
@@ -153,6 +154,10 @@ impl Judge {
         let (run, me) = (nodes[at].run, nodes[at].who.id);
         let Some(file) = nodes[at].disk.data.get_mut(&id) else { return };
         let dirty = std::mem::replace(&mut file.log.dirty_from, i64::MAX);
+        let (start, end) = (file.log.start(), file.log.end());
+        if start > end {
+            self.fail(WITHIN, || format!("node {me}, {}: from {start} to {end}", name(id)));
+        }
         self.look_at_names(nodes, at, id, dirty);
         let partitions = nodes[at].process.as_ref().and_then(|it| it.partitions.as_ref());
         let Some(slot) = partitions.and_then(|it| it.slots.get(&id)) else { return };

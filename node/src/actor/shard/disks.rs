@@ -328,10 +328,11 @@ impl Offsets {
         self.log_starts.remove(key);
     }
 
+    /// The starts first: what is deleted need not be on disk.
     fn write(&self, directory: &Path) -> Result<(), StorageError> {
+        Checkpoint::LogStart.write(directory, &self.log_starts)?;
         Checkpoint::HighWatermark.write(directory, &self.high_watermarks)?;
-        Checkpoint::RecoveryPoint.write(directory, &self.recovery_points)?;
-        Checkpoint::LogStart.write(directory, &self.log_starts)
+        Checkpoint::RecoveryPoint.write(directory, &self.recovery_points)
     }
 }
 

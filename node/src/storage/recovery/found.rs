@@ -17,6 +17,16 @@ pub struct OpenState {
     pub high_watermark: Offset,
 }
 
+impl OpenState {
+    /// A start that moved on took the recovery point with it, over records that may never have been
+    /// flushed: then nothing that is still to be read was surely on disk.
+    pub(super) fn beyond_the_start(self) -> OpenState {
+        let is_deleted = self.recovery_point <= self.log_start;
+        let recovery_point = if is_deleted { Offset::ZERO } else { self.recovery_point };
+        OpenState { recovery_point, ..self }
+    }
+}
+
 /// What opening a log found and did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Recovery {

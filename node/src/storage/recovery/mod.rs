@@ -34,6 +34,7 @@ impl SegmentedLog {
         files: Arc<OpenFiles>,
         state: OpenState,
     ) -> Result<(SegmentedLog, Recovery), StorageError> {
+        let state = state.beyond_the_start();
         let mut log = SegmentedLog::empty(dir, config, files, state.log_start);
         let mut recovery = Recovery::default();
         let bases = log.list()?;
@@ -48,7 +49,10 @@ impl SegmentedLog {
             recovery.damage = Some(missing(dir, state));
         }
         producers::remove_snapshots_above(dir, log.end());
-        log.start = log.start.min(log.end());
+        if log.end() < log.start {
+            // What is below was deleted, and its offsets are not given away again.
+            log.restart_at(log.start);
+        }
         let is_whole = state.clean && recovery.scanned_bytes == 0 && recovery.damage.is_none();
         log.flushed = if is_whole { log.end() } else { state.recovery_point.min(log.end()) };
         log.flushed = log.flushed.max(log.start);
