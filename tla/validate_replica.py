@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Holds what the replicas of a real partition did against the specification.
 
-    tla/validate_replica.py DIRECTORY [--partition TOPIC-N]   traces of one cluster, as trace.dir collects them
-    tla/validate_replica.py DIRECTORY --alter N               a number of line N falsified: TLC must reject that line
+    tla/validate_replica.py DIRECTORY... [--partition TOPIC-N]   traces of a cluster each, as trace.dir collects them
+    tla/validate_replica.py DIRECTORY --alter N                  a number of line N falsified: TLC must reject that line
 
 The traces become a module of lines (model/examples/replica_trace); ReplicaTrace.tla takes one after the other
 and makes of each replica's state and each event what Replication.tla, the specification, makes of it. A line fits
 if that is what the replica became and said. There is one state for each line that fits, so that TLC's count says how
-far the trace is a behaviour of the specification. Prints how many, which actions of the specification occurred, and which did not.
+far the trace is a behaviour of the specification. Prints how many, which actions of the specification occurred, and which
+did not in any of the traces.
 """
 
 import argparse
@@ -50,12 +51,14 @@ def number(name, text):
 
 
 class Coverage:
-    """Actions of Replication.tla by what a line says, and how it differs from the line of this replica before."""
+    """Actions of Replication.tla by what a line says, and how it differs from the line of this replica before.
+
+    LoseFetch is none of them: a broker whose link broke tells its positions anew without a word to its machines."""
 
     NAMES = ["Replay: leads", "Replay: follows", "Replay: nobody leads", "Replay: another ISR", "Replay: other registrations",
              "Produce", "Produce, ISR too small", "acknowledged", "Serve: records", "Serve: diverging", "Serve: out of range",
              "Serve: refused", "Take: records", "Take: diverging", "Take: out of range", "Take: refused", "Take: too late",
-             "LoseFetch", "Learn: granted", "Learn: ineligible", "Learn: outdated", "LoseAlter, or no controller", "RetryAlter",
+             "Learn: granted", "Learn: ineligible", "Learn: outdated", "LoseAlter, or no controller", "RetryAlter",
              "Silent", "Flush", "Stop or Crash, then Restart", "Restart: log cut", "a follower cut its log",
              "Decide, Fence, Unfence: an image"]
 
@@ -104,8 +107,6 @@ class Coverage:
         elif event == "Fetched":
             changed = self.plain(now) != self.plain(before) or kind == "refused" or re.search(r"records \|-> <<>>", rest)
             yield f"Take: {kind}" if changed else "Take: too late"
-        elif event == "FetchFailed":
-            yield "LoseFetch"
         elif event == "Altered":
             error = re.search(r'error \|-> "(.*?)"', rest)[1]
             yield {"": "Learn: granted", "INELIGIBLE_REPLICA": "Learn: ineligible", "none came": "LoseAlter, or no controller",
@@ -124,13 +125,9 @@ class Coverage:
         return re.sub(r"proposal \|-> \[.*?\](?=, waiting)", "", state)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("directory", type=pathlib.Path)
-    parser.add_argument("--partition", help="TOPIC-N; otherwise the first that was placed anywhere")
-    parser.add_argument("--alter", type=int, metavar="N")
-    asked = parser.parse_args()
-    module = generate(asked.directory, asked.partition)
+def validate(directory, asked, coverage):
+    """Whether all lines fit; with --alter, whether it is the altered line that does not."""
+    module = generate(directory, asked.partition)
     lines = lines_of(module)
     if asked.alter:
         module = altered(module, asked.alter)
@@ -142,19 +139,30 @@ def main():
     if found.error:
         sys.exit(found.error)
     if found.violated:
-        sys.exit(f"{asked.directory}: {found.violated} is violated after line {found.trace - 1}:\n"
+        sys.exit(f"{directory}: {found.violated} is violated after line {found.trace - 1}:\n"
                  f"  {lines[max(found.trace - 2, 0)]}")
     if found.distinct == len(lines) + 1:
-        print(f"{asked.directory}: all {len(lines)} lines fit Replication.tla, {found.cpu:.0f} s of CPU")
-        coverage = Coverage()
+        print(f"{directory}: all {len(lines)} lines fit Replication.tla, {found.cpu:.0f} s of CPU")
+        coverage.last.clear()
         for line in lines:
             coverage.take(line)
-        seen = [f"{name} {coverage.seen[name]}" for name in Coverage.NAMES if coverage.seen[name]]
-        print("  " + ", ".join(seen))
-        print("  not in these traces: " + (", ".join(n for n in Coverage.NAMES if not coverage.seen[n]) or "nothing"))
-        sys.exit(1 if asked.alter else 0)
-    print(f"{asked.directory}: line {found.distinct} of {len(lines)} does not fit:\n  {lines_of(module)[found.distinct - 1]}")
-    sys.exit(0 if asked.alter == found.distinct else 1)
+        return not asked.alter
+    print(f"{directory}: line {found.distinct} of {len(lines)} does not fit:\n  {lines_of(module)[found.distinct - 1]}")
+    return asked.alter == found.distinct
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("directories", type=pathlib.Path, nargs="+", metavar="DIRECTORY")
+    parser.add_argument("--partition", help="TOPIC-N; otherwise the first that was placed anywhere")
+    parser.add_argument("--alter", type=int, metavar="N")
+    asked = parser.parse_args()
+    coverage = Coverage()
+    if not all([validate(directory, asked, coverage) for directory in asked.directories]):
+        sys.exit(1)
+    seen = [f"{name} {coverage.seen[name]}" for name in Coverage.NAMES if coverage.seen[name]]
+    print("  " + ", ".join(seen))
+    print("  not in these traces: " + (", ".join(n for n in Coverage.NAMES if not coverage.seen[n]) or "nothing"))
 
 
 if __name__ == "__main__":

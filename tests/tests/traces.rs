@@ -1,5 +1,7 @@
 //! What real processes did under faults, run again through the same functions.
 
+#[path = "traces/flushed.rs"]
+mod flushed;
 #[path = "traces/operator.rs"]
 mod operator;
 #[path = "traces/voters.rs"]
@@ -67,15 +69,18 @@ fn wait_for_refusal(asked: &[SocketAddr]) {
     });
 }
 
-/// Three controllers and three brokers; brokers reach each other by cables that can be cut, and
-/// clients reach them directly.
-fn cabled() -> (Cluster, Vec<Proxy>) {
-    let layout = Layout::split(3, 3)
+/// Three controllers and three brokers.
+fn impatient() -> Layout {
+    Layout::split(3, 3)
         .traced()
         .set("broker.session.timeout.ms", "1500")
         .set("broker.heartbeat.interval.ms", "300")
-        .set("replica.lag.time.max.ms", "1500");
-    let mut cluster = Cluster::format(&layout);
+        .set("replica.lag.time.max.ms", "1500")
+}
+
+/// Brokers that reach each other by cables that can be cut; clients reach them directly.
+fn cabled(layout: &Layout) -> (Cluster, Vec<Proxy>) {
+    let mut cluster = Cluster::format(layout);
     let mut cables = Vec::new();
     let ids = cluster.brokers();
     for (id, port) in ids.iter().zip(cluster::free_ports(ids.len())) {
@@ -99,9 +104,17 @@ fn cabled() -> (Cluster, Vec<Proxy>) {
     (cluster, cables)
 }
 
+/// A part of the last write to a stopped broker's log, which was not flushed, is not on disk.
+fn tear_last_write(cluster: &Cluster, broker: i32) {
+    let log = cluster.node(broker).data_dir().join("t-0/00000000000000000000.log");
+    let file = fs::OpenOptions::new().write(true).open(&log).expect("a log");
+    let size = file.metadata().expect("a size").len();
+    file.set_len(size - 10).expect("a shorter log");
+}
+
 #[test]
 fn a_cluster_that_was_killed_paused_cut_and_restarted_replays_to_the_same_digests() {
-    let (mut cluster, cables) = cabled();
+    let (mut cluster, cables) = cabled(&impatient());
     let brokers: Vec<SocketAddr> =
         cluster.brokers().iter().map(|id| cluster.node(*id).address()).collect();
     let code = wire::create_topic(brokers[0], "t", 1, 3, &[("min.insync.replicas", "2")]);
@@ -114,6 +127,7 @@ fn a_cluster_that_was_killed_paused_cut_and_restarted_replays_to_the_same_digest
     let victim = leader();
     cluster.node_mut(victim).kill();
     eventually("another broker leads", || partition(&brokers).filter(|it| it.leader != victim));
+    tear_last_write(&cluster, victim);
     load.wait_for_more(50);
     cluster.node_mut(victim).start();
     wait_for_isr(&brokers, 3);

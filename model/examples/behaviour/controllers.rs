@@ -38,6 +38,8 @@ pub struct Controllers {
     lines: Vec<Value>,
     /// The active controller: its epoch, node and run.
     active: Option<(Epoch, NodeId, Incarnation)>,
+    /// That one has lost its office, and nobody has it yet.
+    has_lost: bool,
     /// What the active controller has decided so far.
     image: Image,
     entries: Vec<Entry>,
@@ -58,6 +60,7 @@ impl Controllers {
             constants: Vec::new(),
             lines: Vec::new(),
             active: None,
+            has_lost: false,
             image: Image::default(),
             entries: Vec::new(),
             committed: 0,
@@ -85,16 +88,18 @@ impl Controllers {
         match event {
             Event::Lead { epoch, next } if self.is_newer(*epoch) => {
                 self.active = Some((*epoch, replayed.node, replayed.incarnation));
+                self.has_lost = false;
                 self.fail_over(*next);
                 self.image = machine.committed().clone();
             }
             Event::Committed { base, records, .. } => self.commit(*base, records),
             _ => {}
         }
-        let is_active = self
+        let is_by_active = self
             .active
             .is_some_and(|(_, node, run)| (node, run) == (replayed.node, replayed.incarnation));
-        if is_active {
+        self.has_lost |= is_by_active && matches!(event, Event::LostLeadership);
+        if is_by_active && !self.has_lost {
             let cause = self.cause(event);
             let wrote = self.lines.len();
             for effect in effects {

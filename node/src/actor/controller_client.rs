@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use actix::{
-    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResult,
-    ResponseFuture, SpawnHandle,
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle,
 };
 use kraft_model::NodeId;
 use kraft_model::metadata::{Request, Response};
@@ -33,10 +32,14 @@ impl ControllerClient {
         ControllerClient { router }
     }
 
-    /// Asks, for as long as `timeout` says; [`Response::NotController`] when the time is up.
+    /// Asks, for as long as `timeout` says; [`Response::NotController`] when the time is up. What is
+    /// dropped before that is not asked of another controller any more.
     pub async fn request(&self, request: Request, timeout: Duration) -> Response {
-        let ask = Ask { request, timeout };
-        self.router.send(ask).await.unwrap_or(Response::NotController { leader: None })
+        let nobody = Response::NotController { leader: None };
+        match self.router.send(Ask { request, timeout }).await {
+            Ok(answered) => answered.await.unwrap_or(nobody),
+            Err(_) => nobody,
+        }
     }
 
     /// The quorum as its leader sees it; `None` if there is none or it does not answer in time.
@@ -104,6 +107,7 @@ impl Router {
     }
 
     fn send_waiting(&mut self, context: &mut Context<Self>) {
+        self.waiting.retain(|_, waiting| !waiting.answer.is_closed());
         let unsent: Vec<u64> = self
             .waiting
             .iter()
@@ -168,28 +172,31 @@ impl Actor for Router {
 }
 
 #[derive(Message)]
-#[rtype(result = "Response")]
+#[rtype(result = "Answer")]
 struct Ask {
     request: Request,
     timeout: Duration,
 }
 
+type Answer = oneshot::Receiver<Response>;
+
 impl Handler<Ask> for Router {
-    type Result = ResponseFuture<Response>;
+    type Result = MessageResult<Ask>;
 
     fn handle(&mut self, ask: Ask, context: &mut Self::Context) -> Self::Result {
         let leader = self.leader;
-        if self.waiting.len() >= CONTROLLER_REQUESTS {
-            return Box::pin(async move { Response::NotController { leader } });
-        }
         let (answer, answered) = oneshot::channel();
+        if self.waiting.len() >= CONTROLLER_REQUESTS {
+            drop(answer.send(Response::NotController { leader }));
+            return MessageResult(answered);
+        }
         self.next += 1;
         let id = self.next;
         let deadline = Instant::now() + ask.timeout;
         self.waiting.insert(id, Waiting { request: ask.request, answer, deadline, asked: None });
         self.send(id, context);
         self.keep_sweeping(context);
-        Box::pin(async move { answered.await.unwrap_or(Response::NotController { leader: None }) })
+        MessageResult(answered)
     }
 }
 

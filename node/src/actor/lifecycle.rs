@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use kraft_model::broker::{Broker, Effect, Effects, Event, Timer};
 use kraft_model::metadata::{BrokerRegistration, Request, Response};
 use kraft_model::replay::{Start, Track};
@@ -38,6 +38,8 @@ pub struct Lifecycle {
     controller: ControllerClient,
     listener: Box<dyn Listener>,
     timers: Timers<TimerKey>,
+    /// The question to the controller that is open.
+    asking: Option<SpawnHandle>,
     /// Why the controller last turned the broker away.
     refusal: String,
 }
@@ -73,6 +75,7 @@ impl Lifecycle {
             controller,
             listener,
             timers: Timers::default(),
+            asking: None,
             refusal: String::new(),
         }
     }
@@ -90,7 +93,7 @@ impl Lifecycle {
         match effect {
             Effect::Register => self.register(context),
             Effect::Heartbeat(heartbeat) => {
-                self.ask(Request::Heartbeat(heartbeat), context, |response| match response {
+                self.ask(Request::Heartbeat(heartbeat), context, |_, response| match response {
                     Response::Heartbeat(answer) => {
                         Event::HeartbeatAnswered(Some(answer.map_err(|refusal| refusal.code)))
                     }
@@ -121,8 +124,7 @@ impl Lifecycle {
 
     fn register(&mut self, context: &mut Context<Self>) {
         let request = Request::RegisterBroker(self.registration.clone());
-        let asked = self.controller_answer(request);
-        context.spawn(actix::fut::wrap_future::<_, Self>(asked).map(|response, actor, context| {
+        self.ask(request, context, |actor, response| {
             let answer = match response {
                 Response::RegisterBroker(Ok(epoch)) => Some(Ok(epoch)),
                 Response::RegisterBroker(Err(refusal)) => {
@@ -132,21 +134,27 @@ impl Lifecycle {
                 }
                 _ => None,
             };
-            actor.step(Event::Registered(answer), context);
-        }));
+            Event::Registered(answer)
+        });
     }
 
+    /// The machine waits for one answer at a time: what was asked before is given up, and not sent to
+    /// the next controller.
     fn ask(
         &mut self,
         request: Request,
         context: &mut Context<Self>,
-        event: impl FnOnce(Response) -> Event + 'static,
+        event: impl FnOnce(&mut Self, Response) -> Event + 'static,
     ) {
         let asked = self.controller_answer(request);
         let then = |response, actor: &mut Self, context: &mut Context<Self>| {
-            actor.step(event(response), context);
+            let event = event(actor, response);
+            actor.step(event, context);
         };
-        context.spawn(actix::fut::wrap_future::<_, Self>(asked).map(then));
+        let asking = context.spawn(actix::fut::wrap_future::<_, Self>(asked).map(then));
+        if let Some(before) = self.asking.replace(asking) {
+            context.cancel_future(before);
+        }
     }
 
     fn controller_answer(&self, request: Request) -> impl Future<Output = Response> + use<> {

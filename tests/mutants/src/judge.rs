@@ -126,12 +126,20 @@ impl Kept {
 }
 
 /// All that is known of the mutants in the end: the quick tests are run against all of them, and then the
-/// models against those that are left.
-pub fn all(built: &Built, mutants: &[&Mutant], kept: Kept) -> Result<BTreeMap<String, Verdict>> {
+/// models against those that are left, but for the names in `spared`.
+pub fn all(
+    built: &Built,
+    mutants: &[&Mutant],
+    kept: Kept,
+    spared: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Verdict>> {
     let Kept { mut known, file } = kept;
     for models in [false, true] {
         let is_due = |mutant: &&&Mutant| match known.get(&mutant.name) {
-            Some(verdict) => models && !verdict.models && verdict.killer.is_none(),
+            Some(verdict) => {
+                let is_left = models && !verdict.models && verdict.killer.is_none();
+                is_left && !spared.contains_key(&mutant.name)
+            }
             None => true,
         };
         let due: Vec<&Mutant> = mutants.iter().filter(is_due).copied().collect();

@@ -10,6 +10,7 @@
 //! lost by it; the exit code is 1 otherwise. Verdicts are kept in `target/mutants/verdicts.jsonl` and taken up
 //! again by the next run, unless sources or tests changed since or `--again` is given. With `--keep` what was
 //! noticed before such a change is not judged again: right after tests were added, and a guess otherwise.
+//! Only `--again` asks the models, which take minutes, about survivors that have their reason.
 
 mod compile;
 mod judge;
@@ -17,6 +18,7 @@ mod list;
 mod rewrite;
 mod survivors;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -57,6 +59,7 @@ fn main() -> Result<()> {
         .filter(|mutant| only.as_ref().is_none_or(|text| mutant.name.contains(text.as_str())))
         .collect();
     let kept = judge::Kept::open(&work, &built.fingerprint, again, keep)?;
-    let verdicts = judge::all(&built, &chosen, kept)?;
+    let spared = if again { BTreeMap::new() } else { survivors::known(&root)? };
+    let verdicts = judge::all(&built, &chosen, kept, &spared)?;
     survivors::report(&root, &mutants, &verdicts, only.is_none())
 }

@@ -11,7 +11,7 @@ use crate::list::Mutant;
 const FILE: &str = "tests/mutants/survivors.txt";
 
 /// Lines of the file: a reason after `#`, for the names below it up to the next reason.
-fn known(root: &Path) -> Result<BTreeMap<String, String>> {
+pub fn known(root: &Path) -> Result<BTreeMap<String, String>> {
     let mut reason = String::new();
     let mut known = BTreeMap::new();
     let mut in_reason = false;
