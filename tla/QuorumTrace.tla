@@ -146,10 +146,19 @@ OnDisk(n, l) == [n EXCEPT !.flushed = Max(@, Min(l.after.flushed, Len(n.log)))]
 \* The disk that a process begins with: the one before, or a new one.
 Disk(n, l) == IF l.message.me = Key(n) THEN n ELSE NewNode(n.id, l.message.me[2], l.message.voters)
 
-\* Q2: what was stored last, and a log that has lost at most what was not flushed.
+\* A log that has lost at most what was not flushed. Of a process that was killed in the middle of a
+\* step the trace lacks that step, of which nobody has heard; but the log may have what it appended,
+\* which another node's has as well.
+LogsOnDisk(disk, l) ==
+    LET extends == {id \in DOMAIN node : /\ Len(node[id].log) >= l.after.end
+                                         /\ SubSeq(node[id].log, 1, Len(disk.log)) = disk.log}
+    IN  IF l.after.end <= Len(disk.log) THEN {SubSeq(disk.log, 1, l.after.end)}
+        ELSE {SubSeq(node[id].log, 1, l.after.end) : id \in extends}
+
+\* Q2: what was stored last.
 Begun(n, l) ==
     LET disk == Disk(n, l)
-    IN  Restarted(disk, Stored(disk), SubSeq(disk.log, 1, l.after.end), l.after.start)
+    IN  {Restarted(disk, Stored(disk), log, l.after.start) : log \in LogsOnDisk(disk, l)}
 
 TimeRanOut(n, l) ==
     CASE l.timer = "Election" /\ n.role = "Follower" ->
@@ -225,7 +234,7 @@ Results(n, l) ==
       [] OTHER -> {Quiet(n)}
 
 Leads(n, l) ==
-    IF l.event = "Began" THEN {Begun(n, l)}
+    IF l.event = "Began" THEN Begun(n, l)
     ELSE LET now == OnDisk(n, l)
          IN  {[r EXCEPT !.out = @ \cup Leaving(now, r.n)] : r \in Results(now, l)}
 
@@ -264,7 +273,7 @@ WasOnDisk(n, l) ==
     l.event = "Began" =>
         LET disk == Disk(n, l) m == l.message
         IN  /\ Stored(disk) = [epoch |-> m.epoch, vote |-> m.vote, leader |-> m.leader]
-            /\ l.after.end \in disk.flushed..Len(disk.log)
+            /\ l.after.end >= disk.flushed
             /\ l.after.start <= disk.snapshot
 
 Next ==
