@@ -34,6 +34,7 @@ mod segment;
 mod session;
 mod snapshot;
 mod timestamp;
+mod truncate;
 mod view;
 mod voters;
 

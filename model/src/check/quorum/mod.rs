@@ -30,6 +30,7 @@
 mod actions;
 mod bounds;
 mod disk;
+mod enact;
 mod keys;
 mod mutations;
 mod network;
@@ -46,6 +47,7 @@ mod symmetry;
 mod turn;
 #[cfg(test)]
 mod twins;
+mod watch;
 
 use stateright::{Model, Property};
 
