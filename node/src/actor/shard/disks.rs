@@ -7,13 +7,11 @@ use std::{fs, io, thread};
 
 use kraft_model::log::Log;
 use kraft_model::replica::{DataLog, Producers, high_watermark_to_begin_with};
-use kraft_model::{Offset, Shipped, TopicPartition};
+use kraft_model::{Offset, Shipped, TopicId, TopicPartition};
 
 use super::homes::{Home, doomed_name, io_error, partitions_in, remove, topic_id};
-use crate::storage::{
-    Checkpoint, LogConfig, OpenFiles, OpenState, PartitionLog, PartitionOffsets, Recovery,
-    StorageError,
-};
+use super::offsets::{Key, Mark, Offsets, key};
+use crate::storage::{LogConfig, OpenFiles, OpenState, PartitionLog, Recovery, StorageError};
 
 /// A log directory as the node found it.
 #[derive(Clone, Debug)]
@@ -80,44 +78,11 @@ struct Directory {
     offsets: Mutex<Offsets>,
 }
 
-#[derive(Default)]
-struct Offsets {
-    high_watermarks: PartitionOffsets,
-    recovery_points: PartitionOffsets,
-    log_starts: PartitionOffsets,
-}
-
-/// Where a partition stands, for the checkpoints.
-pub(super) struct Mark {
-    pub directory: Arc<Path>,
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub high_watermark: Offset,
-    pub recovery_point: Offset,
-    pub log_start: Offset,
-}
-
 impl Disks {
     pub fn new(directories: Vec<LogDirectory>, open_files: usize) -> Result<Disks, OpenError> {
         let open = |LogDirectory { path, was_clean, is_intact }| {
             fs::create_dir_all(&path).map_err(|source| io_error("create", &path, &path, source))?;
-            // A damaged checkpoint says nothing; the node takes such a stop for unclean.
-            let read = |checkpoint: Checkpoint| match checkpoint.read(&path) {
-                Err(StorageError::Checkpoint { path, reason }) => {
-                    tracing::warn!(path = %path.display(), reason, "a checkpoint is damaged");
-                    Ok(PartitionOffsets::default())
-                }
-                found => found.map_err(|source| OpenError::Log {
-                    directory: path.clone(),
-                    path: path.clone(),
-                    source: source.into(),
-                }),
-            };
-            let offsets = Offsets {
-                high_watermarks: read(Checkpoint::HighWatermark)?,
-                recovery_points: read(Checkpoint::RecoveryPoint)?,
-                log_starts: read(Checkpoint::LogStart)?,
-            };
+            let offsets = Offsets::read(&path)?;
             let (count, offsets) = (AtomicUsize::new(0), Mutex::new(offsets));
             Ok(Directory { path: path.into(), was_clean, is_intact, count, offsets })
         };
@@ -171,6 +136,7 @@ impl Disks {
         config: LogConfig,
     ) -> Result<(TopicPartition, FoundLog, Recovery), OpenError> {
         let state = directory.state_of(home);
+        directory.lock().hand_over(key(&home.topic, home.id), home.id.topic);
         let failed = |source| OpenError::Log {
             directory: directory.path.to_path_buf(),
             path: home.path.clone(),
@@ -221,6 +187,7 @@ impl Disks {
             fs::rename(&path, &doomed).map_err(failed("set aside"))?;
             drop(tokio::task::spawn_blocking(move || remove(&doomed)));
         }
+        directory.forget_the_namesake(key(topic, id), id.topic)?;
         let files = Arc::clone(&self.files);
         let log = PartitionLog::create(&path, id.topic, config, files).map_err(|source| {
             let directory = directory.path.to_path_buf();
@@ -248,7 +215,7 @@ impl Disks {
             self.directories.iter().find(|directory| path.parent() == Some(&*directory.path))
         {
             directory.count.fetch_sub(1, Ordering::Relaxed);
-            directory.lock().forget(&(topic.to_string(), id.partition));
+            directory.lock().forget(&key(topic, id));
         }
         match log.delete() {
             Ok(job) => drop(tokio::task::spawn_blocking(move || {
@@ -272,7 +239,7 @@ impl Disks {
                 is_changed = true;
             }
             if is_changed {
-                directory.write(&offsets)?;
+                directory.write(&mut offsets)?;
             }
         }
         Ok(())
@@ -284,7 +251,7 @@ impl Directory {
         self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, offsets: &Offsets) -> Result<(), OpenError> {
+    fn write(&self, offsets: &mut Offsets) -> Result<(), OpenError> {
         offsets.write(&self.path).map_err(|source| OpenError::Log {
             directory: self.path.to_path_buf(),
             path: self.path.to_path_buf(),
@@ -292,47 +259,29 @@ impl Directory {
         })
     }
 
+    /// Before a log is made: what the checkpoints say of an earlier topic of this name is gone, or a
+    /// process that begins after a kill would take it for the new one's.
+    fn forget_the_namesake(&self, key: Key, topic: TopicId) -> Result<(), OpenError> {
+        let mut offsets = self.lock();
+        offsets.forget(&key);
+        if offsets.is_on_disk(&key) {
+            self.write(&mut offsets)?;
+        }
+        offsets.hand_over(key, topic);
+        Ok(())
+    }
+
     /// Checkpoints that nobody believes any more are gone before this process registers: the next one
     /// may be intact, and would believe what it finds.
     fn forget_high_watermarks(&self) -> Result<(), OpenError> {
         let mut offsets = self.lock();
-        offsets.high_watermarks.clear();
-        self.write(&offsets)
+        offsets.forget_high_watermarks();
+        self.write(&mut offsets)
     }
 
     fn state_of(&self, home: &Home) -> OpenState {
-        let offsets = self.lock();
-        let key = (home.topic.to_string(), home.id.partition);
-        let of = |all: &PartitionOffsets| all.get(&key).copied().unwrap_or(Offset::ZERO);
-        OpenState {
-            clean: self.was_clean,
-            scan_all: false,
-            recovery_point: of(&offsets.recovery_points),
-            log_start: of(&offsets.log_starts),
-            high_watermark: of(&offsets.high_watermarks),
-        }
-    }
-}
-
-impl Offsets {
-    fn note(&mut self, mark: &Mark) {
-        let key = (mark.topic.to_string(), mark.partition);
-        self.high_watermarks.insert(key.clone(), mark.high_watermark);
-        self.recovery_points.insert(key.clone(), mark.recovery_point);
-        self.log_starts.insert(key, mark.log_start);
-    }
-
-    fn forget(&mut self, key: &(String, i32)) {
-        self.high_watermarks.remove(key);
-        self.recovery_points.remove(key);
-        self.log_starts.remove(key);
-    }
-
-    /// The starts first: what is deleted need not be on disk.
-    fn write(&self, directory: &Path) -> Result<(), StorageError> {
-        Checkpoint::LogStart.write(directory, &self.log_starts)?;
-        Checkpoint::HighWatermark.write(directory, &self.high_watermarks)?;
-        Checkpoint::RecoveryPoint.write(directory, &self.recovery_points)
+        let found = self.lock().of(&key(&home.topic, home.id));
+        OpenState { clean: self.was_clean, scan_all: false, ..found }
     }
 }
 
@@ -355,37 +304,68 @@ fn report(path: &Path, recovery: &Recovery) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kraft_model::TopicId;
+
+    const SIX: Offset = Offset(6);
+
+    fn id(topic: u64) -> TopicPartition {
+        TopicPartition { topic: TopicId::drawn(topic, 0), partition: 0 }
+    }
+
+    /// A process that begins on the directory, after a kill.
+    fn disks(home: &Path, is_intact: bool) -> Disks {
+        let directory = LogDirectory { path: home.to_owned(), was_clean: false, is_intact };
+        Disks::new(vec![directory], 8).expect("the directory is usable")
+    }
+
+    /// High watermarks, and whether anything is damaged, as a process finds them that begins.
+    fn found(home: &Path, is_intact: bool) -> (Vec<Offset>, bool) {
+        let all = disks(home, is_intact);
+        let opened = all.open_all(LogConfig::default(), 1).expect("it opens");
+        let offsets = opened.logs.iter().map(|(_, log)| log.high_watermark).collect();
+        (offsets, opened.has_damage)
+    }
+
+    fn create(disks: &Disks, topic: u64) -> FoundLog {
+        disks.create(&"t".into(), id(topic), LogConfig::default()).expect("it is created")
+    }
+
+    fn mark(log: &FoundLog, topic: u64, recovery_point: Offset) -> Mark {
+        Mark {
+            directory: log.directory.clone(),
+            topic: log.topic.clone(),
+            id: id(topic),
+            high_watermark: SIX,
+            recovery_point,
+            log_start: Offset(0),
+        }
+    }
 
     #[test]
     fn a_high_watermark_from_before_a_power_failure_is_never_believed_again() {
         let home = tempfile::tempdir().expect("a temporary directory");
-        let id = TopicPartition { topic: TopicId::drawn(1, 0), partition: 0 };
-        let topic: Arc<str> = "t".into();
-        let disks = |is_intact| {
-            let path = home.path().to_owned();
-            let directory = LogDirectory { path, was_clean: false, is_intact };
-            Disks::new(vec![directory], 8).expect("the directory is usable")
-        };
-        let found = |is_intact| {
-            let opened = disks(is_intact).open_all(LogConfig::default(), 1).expect("it opens");
-            opened.logs.iter().map(|(_, log)| log.high_watermark).collect::<Vec<_>>()
-        };
-        let first = disks(true);
-        let log = first.create(&topic, id, LogConfig::default()).expect("it is created");
-        let (directory, six) = (log.directory, Offset(6));
-        let mark = Mark {
-            directory,
-            topic,
-            partition: 0,
-            high_watermark: six,
-            recovery_point: Offset(0),
-            log_start: Offset(0),
-        };
-        first.checkpoint(vec![mark]).expect("it is written");
-        assert_eq!(found(true), [six]);
-        assert_eq!(found(false), [Offset(0)]);
+        let first = disks(home.path(), true);
+        let log = create(&first, 1);
+        first.checkpoint(vec![mark(&log, 1, Offset(0))]).expect("it is written");
+        assert_eq!(found(home.path(), true), (vec![SIX], false));
+        assert_eq!(found(home.path(), false), (vec![Offset(0)], false));
         // Killed before it wrote a checkpoint of its own.
-        assert_eq!(found(true), [Offset(0)]);
+        assert_eq!(found(home.path(), true), (vec![Offset(0)], false));
+    }
+
+    #[test]
+    fn a_topic_that_takes_a_name_over_does_not_take_over_where_the_other_one_stood() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        // For what deletes files when there is time.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let _within = runtime.enter();
+        let disks = disks(home.path(), true);
+        let old = create(&disks, 1);
+        let late = mark(&old, 1, SIX);
+        disks.checkpoint(vec![mark(&old, 1, SIX)]).expect("it is written");
+        disks.delete(old.log, &old.topic, id(1));
+        create(&disks, 2);
+        assert_eq!(found(home.path(), true), (vec![Offset(0)], false));
+        disks.checkpoint(vec![late]).expect("it is written");
+        assert_eq!(found(home.path(), true), (vec![Offset(0)], false), "of a topic that is gone");
     }
 }

@@ -8,7 +8,7 @@ use kraft_model::{Offset, TopicPartition};
 use tokio::sync::oneshot;
 
 use super::actor::Shard;
-use super::disks::Mark;
+use super::offsets::Mark;
 use super::slot::Slot;
 
 /// `replica.high.watermark.checkpoint.interval.ms`, while anything moves.
@@ -138,7 +138,7 @@ fn mark(id: TopicPartition, slot: &Slot) -> Mark {
     Mark {
         directory: slot.directory.clone(),
         topic: slot.topic.clone(),
-        partition: id.partition,
+        id,
         high_watermark: slot.replica.high_watermark(),
         recovery_point: slot.log.flushed(),
         log_start: slot.start(),

@@ -23,6 +23,7 @@ mod handle;
 mod homes;
 mod maintain;
 mod metrics;
+mod offsets;
 mod outside;
 mod partitions;
 mod peers;
