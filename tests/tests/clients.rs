@@ -66,3 +66,18 @@ fn a_fetch_that_has_no_room_gets_one_batch_all_the_same() {
         records.map(|records| records.len()).max().filter(|size| *size > 0)
     });
 }
+
+/// The directory of its first partition would be that of the metadata log.
+#[test]
+fn nobody_makes_a_topic_of_the_metadata_logs_name() {
+    /// INVALID_TOPIC_EXCEPTION
+    const INVALID: i16 = 17;
+    let (mut cluster, broker) = start();
+    let name = "__cluster_metadata";
+    assert_eq!(wire::create_topic(broker, name, 1, 1, &[]).expect("an answer"), INVALID);
+    cluster.node_mut(1).kill();
+    cluster.node_mut(1).start();
+    eventually("what was created is there", || {
+        wire::describe(broker, "t").ok().filter(|partitions| partitions.len() == 4)
+    });
+}

@@ -20,6 +20,9 @@ mod replay;
 mod request;
 mod snapshot;
 
+/// The name under which clients are told of the metadata log. No topic can have it: that log's directory has.
+pub const METADATA_TOPIC: &str = "__cluster_metadata";
+
 pub use controller::{
     Controller, ControllerDefaults, MAX_ELECTIONS_PER_PASS, METADATA_VERSION,
     METADATA_VERSION_FEATURE,

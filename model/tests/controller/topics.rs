@@ -61,7 +61,7 @@ fn a_topic_that_cannot_be_is_refused_with_kafkas_error() {
     let mut cluster = brokers(2);
     let named = |name: &str| NewTopic { name: name.to_owned(), ..topic(1, 1) };
     let invalid = Some(ErrorCode::InvalidTopic);
-    for name in ["", ".", "..", "a b", "caf\u{e9}", &"x".repeat(250)] {
+    for name in ["", ".", "..", "a b", "caf\u{e9}", "__cluster_metadata", &"x".repeat(250)] {
         assert_eq!(refusal(&mut cluster, named(name)), invalid, "{name}");
     }
     assert_eq!(refusal(&mut cluster, topic(0, 1)), Some(ErrorCode::InvalidPartitions));

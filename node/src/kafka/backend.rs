@@ -10,9 +10,14 @@ use kraft_model::raft::{VoterChange, VoterChangeError};
 use kraft_model::replica::Acks;
 use kraft_model::{ClusterId, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 
+use tokio::sync::OwnedMutexGuard;
+
 use crate::config::NodeConfig;
 use crate::peer::QuorumView;
 use crate::storage::VoterEndpoint;
+
+/// A connection's leave to send batches to the log, one request after the other.
+pub type Turn = OwnedMutexGuard<()>;
 
 /// The broker, as an API handler sees it. Handlers run on an arbiter's thread, so the futures need
 /// not be `Send`.
@@ -38,12 +43,14 @@ pub trait Backend: Clone + 'static {
     /// REQUEST_TIMED_OUT is [`Response::NotController`] here.
     fn controller(&self, request: Request, timeout: Duration) -> impl Future<Output = Response>;
 
-    /// Appends; answers in the order of `items`. With [`Acks::None`] it answers at once.
+    /// Appends; answers in the order of `items`. With [`Acks::None`] it waits for no other broker. `turn`
+    /// ends when all of them are on their way to the log, in the order of turns.
     fn append(
         &self,
         items: Vec<ProduceItem>,
         acks: Acks,
         timeout: Duration,
+        turn: Turn,
     ) -> impl Future<Output = Vec<Result<Produced, ErrorCode>>>;
 
     /// Waits until `min_bytes` can be read or `max_wait` is over. In the order of `spec.items`.

@@ -9,6 +9,7 @@
 //! Handlers of one connection run side by side, up to a bound; each is polled once before the next
 //! frame is looked at, so that the batches of one connection reach the log in its order.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,7 +24,7 @@ use proto_kafka::error::ProtoError;
 use proto_kafka::protocol::SegmentedBuf;
 use proto_kafka::protocol::buf::ByteBufMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::apis::{self, Context, Reply};
@@ -78,6 +79,8 @@ struct Answered {
     reply: Reply,
     /// Held until the response is encoded; then the request's bytes are gone.
     _held: Held,
+    /// Of a Fetch: the next one begins when this one's records have left for the socket.
+    _fetch: Option<OwnedMutexGuard<()>>,
 }
 
 struct Held {
@@ -108,7 +111,7 @@ where
     let frames = FrameReader::new(read, first_bytes, limits.clone());
     let mut requests = Requests {
         frames,
-        context: Rc::new(Context { backend, listener }),
+        context: Rc::new(Context::new(backend, listener)),
         memory: limits.memory.clone(),
         slots: Arc::new(Semaphore::new(limits::REQUESTS_IN_FLIGHT)),
         pending,
@@ -181,14 +184,20 @@ pub(super) fn permits(bytes: usize) -> u32 {
 /// Starts a handler and polls it once: a Produce has then reached the broker, in order.
 async fn begin<B: Backend>(context: Rc<Context<B>>, request: ClientRequest, held: Held) -> Pending {
     let (correlation_id, version) = (request.correlation_id, request.version);
-    let mut handling = Box::pin(async move { apis::handle(&context, request).await });
+    let mut handling = Box::pin(async move {
+        let fetch = match request.body {
+            apis::Request::Fetch(_) => Some(context.fetches.clone().lock_owned().await),
+            _ => None,
+        };
+        (apis::handle(&context, request).await, fetch)
+    });
     let first = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;
     Box::pin(async move {
-        let reply = match first {
-            Poll::Ready(reply) => reply,
+        let (reply, _fetch) = match first {
+            Poll::Ready(answer) => answer,
             Poll::Pending => handling.await,
         };
-        Answered { correlation_id, version, reply, _held: held }
+        Answered { correlation_id, version, reply, _held: held, _fetch }
     })
 }
 
@@ -200,45 +209,57 @@ struct Responses<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Responses<W> {
-    async fn run(mut self) -> Result<(), ConnectionError> {
+    /// Handlers go on while a client is slow to take what was answered before: one that waits for its
+    /// turn, or for room that it was given, would hold up others'.
+    async fn run(self) -> Result<(), ConnectionError> {
+        let Responses { mut write, mut queue, idle } = self;
         let mut pipeline = FuturesOrdered::new();
+        let mut finished = VecDeque::new();
         let mut open = true;
-        while open || !pipeline.is_empty() {
-            tokio::select! {
-                biased;
-                Some(answered) = pipeline.next(), if !pipeline.is_empty() => {
-                    let mut out = SegmentedBuf::new();
-                    encode(answered, &mut out)?;
-                    // Whatever else is finished leaves with it.
-                    while out.remaining() < limits::RESPONSE_COALESCE
-                        && let Some(Some(answered)) = pipeline.next().now_or_never()
-                    {
-                        encode(answered, &mut out)?;
+        while open || !pipeline.is_empty() || !finished.is_empty() {
+            let mut out = SegmentedBuf::new();
+            while out.remaining() < limits::RESPONSE_COALESCE
+                && let Some(answered) = finished.pop_front()
+            {
+                encode(answered, &mut out)?;
+            }
+            let is_writing = out.has_remaining();
+            let writing = timeout(idle, write_out(&mut write, out));
+            tokio::pin!(writing);
+            loop {
+                tokio::select! {
+                    biased;
+                    written = &mut writing, if is_writing => {
+                        written.map_err(|_| ConnectionError::WriteTimeout)??;
+                        break;
                     }
-                    self.write_out(out).await?;
+                    Some(answered) = pipeline.next(), if !pipeline.is_empty() => {
+                        finished.push_back(answered);
+                        // Whatever else is finished leaves with it.
+                        while let Some(Some(answered)) = pipeline.next().now_or_never() {
+                            finished.push_back(answered);
+                        }
+                    }
+                    next = queue.recv(), if open => match next {
+                        Some(pending) => pipeline.push_back(pending),
+                        None => open = false,
+                    },
                 }
-                next = self.queue.recv(), if open => match next {
-                    Some(pending) => pipeline.push_back(pending),
-                    None => open = false,
-                },
+                if !is_writing {
+                    break;
+                }
             }
         }
         Ok(())
     }
+}
 
-    async fn write_out(&mut self, mut out: SegmentedBuf) -> Result<(), ConnectionError> {
-        if !out.has_remaining() {
-            return Ok(());
-        }
-        let write = async {
-            self.write.write_all_buf(&mut out).await?;
-            self.write.flush().await
-        };
-        match timeout(self.idle, write).await {
-            Ok(written) => written.map_err(ConnectionError::Write),
-            Err(_) => Err(ConnectionError::WriteTimeout),
-        }
-    }
+async fn write_out<W>(write: &mut W, mut out: SegmentedBuf) -> Result<(), ConnectionError>
+where
+    W: AsyncWrite + Unpin,
+{
+    write.write_all_buf(&mut out).await.map_err(ConnectionError::Write)?;
+    write.flush().await.map_err(ConnectionError::Write)
 }
 
 /// Appends a whole response frame. Its length is written when the rest stands.

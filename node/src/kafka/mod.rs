@@ -21,7 +21,7 @@ mod schema;
 pub use apis::{Api, Request, Response, table};
 pub use backend::{
     Backend, FetchItem, FetchRead, FetchSpec, FetchedItem, ListOffset, ListedOffset, LogDirInfo,
-    ProduceItem, Produced,
+    ProduceItem, Produced, Turn,
 };
 pub use connection::{ConnectionError, ConnectionLimits, serve};
 pub use frame::FrameError;

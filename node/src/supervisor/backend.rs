@@ -12,13 +12,14 @@ use kraft_model::{
     BrokerEpoch, ClusterId, EpochEnd, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition,
 };
 use tokio::sync::{Mutex, watch};
+use tokio::time::timeout_at;
 
 use crate::actor::controller_client::ControllerClient;
 use crate::actor::shard::Partitions;
 use crate::config::NodeConfig;
 use crate::kafka::{
     Backend, FetchSpec, FetchedItem, LatelyFenced, ListOffset, ListedOffset, LogDirInfo,
-    ProduceItem, Produced,
+    ProduceItem, Produced, Turn,
 };
 use crate::peer::QuorumView;
 use crate::storage::VoterEndpoint;
@@ -76,8 +77,9 @@ impl Backend for BrokerBackend {
         items: Vec<ProduceItem>,
         acks: Acks,
         timeout: Duration,
+        turn: Turn,
     ) -> Vec<Result<Produced, ErrorCode>> {
-        self.partitions.append(items, acks, timeout).await
+        self.partitions.append(items, acks, timeout, turn).await
     }
 
     async fn fetch(&self, spec: FetchSpec) -> Vec<FetchedItem> {
@@ -111,13 +113,18 @@ impl Backend for BrokerBackend {
     }
 
     async fn producer_id(&self) -> Result<i64, ErrorCode> {
-        let mut block = self.producer_ids.lock().await;
+        let deadline = Instant::now() + PATIENCE;
+        // Others may wait for the controller in turn: nobody waits for all of them.
+        let Ok(mut block) = timeout_at(deadline.into(), self.producer_ids.lock()).await else {
+            return Err(ErrorCode::CoordinatorLoadInProgress);
+        };
         if let Some(id) = block.next() {
             return Ok(id);
         }
         let epoch = *self.broker_epoch.borrow();
         let request = Request::AllocateProducerIds { broker: self.config.node_id, epoch };
-        match self.controller.request(request, PATIENCE).await {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.controller.request(request, left).await {
             Response::AllocateProducerIds(Ok(first)) => {
                 *block = first + 1..first + PRODUCER_ID_BLOCK;
                 Ok(first)

@@ -315,8 +315,10 @@ impl Backend for FakeBackend {
         items: Vec<ProduceItem>,
         acks: Acks,
         _timeout: Duration,
+        turn: kraft_node::kafka::Turn,
     ) -> Vec<Result<Produced, ErrorCode>> {
         let results = items.into_iter().map(|item| self.append_one(item)).collect();
+        drop(turn);
         self.changed.notify_waiters();
         let gate = self.gate.borrow().clone();
         if let (Acks::All, Some(gate)) = (acks, gate) {

@@ -388,7 +388,8 @@ pub async fn produce(
 ) -> Result<Produced, ErrorCode> {
     let batch = Records::build(Offset::ZERO, 0, 1_000, false, [value.as_bytes()].into_iter());
     let item = ProduceItem { partition: id(partition), batch: batch.bytes };
-    let results = broker.append(vec![item], acks, Duration::from_secs(10)).await;
+    let turn = Arc::new(tokio::sync::Mutex::new(())).lock_owned().await;
+    let results = broker.append(vec![item], acks, Duration::from_secs(10), turn).await;
     results.into_iter().next().expect("one item, one result")
 }
 

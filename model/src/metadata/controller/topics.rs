@@ -6,6 +6,7 @@ use crate::inline::Nodes;
 use crate::limits::{
     MAX_PARTITIONS_PER_TOPIC, MAX_RECORDS_PER_BATCH, MAX_REPLICAS, MAX_TOPIC_NAME,
 };
+use crate::metadata::METADATA_TOPIC;
 use crate::metadata::partition::Brokers;
 use crate::metadata::{
     ConfigRecord, CreatePartitions, Image, NewTopic, Partition, PartitionRecord, Record, Refusal,
@@ -152,6 +153,8 @@ impl<R: Rules> Scope<R> {
             "the empty string is not allowed".to_owned()
         } else if name == "." || name == ".." {
             "'.' and '..' are not allowed".to_owned()
+        } else if name == METADATA_TOPIC {
+            format!("'{name}' is the log of the cluster's metadata")
         } else if name.len() > MAX_TOPIC_NAME {
             format!("the length of '{name}' is longer than the max allowed length {MAX_TOPIC_NAME}")
         } else if !name.chars().all(is_legal) {

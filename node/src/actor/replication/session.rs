@@ -98,6 +98,10 @@ impl Sessions {
                 unwatch(&mut self.watchers, id, part.key);
             }
         }
+        if !part.forgotten.is_empty() {
+            // What they had taken of the session's room is free for those that wait for it.
+            self.activate(part.key);
+        }
     }
 
     /// The follower stands at `position` now. The fetch that its leader's replica is to see.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
+use kraft_model::metadata::METADATA_TOPIC;
 use kraft_model::{TopicId, TopicPartition};
 
 use super::disks::OpenError;
@@ -45,7 +46,7 @@ pub(super) fn partitions_in(directory: &Path) -> Result<Vec<Home>, OpenError> {
 fn topic_partition(name: &str) -> Option<(&str, i32)> {
     let (topic, partition) = name.rsplit_once('-')?;
     let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number && !topic.is_empty() && topic != "__cluster_metadata")
+    (is_number && !topic.is_empty() && topic != METADATA_TOPIC)
         .then_some((topic, partition.parse().ok()?))
 }
 

@@ -28,7 +28,7 @@ use super::slot::Settings;
 use crate::actor::replication::{Fetchers, Heard, Router};
 use crate::config::NodeConfig;
 use crate::kafka::{
-    FetchSpec, FetchedItem, ListOffset, ListedOffset, LogDirInfo, ProduceItem, Produced,
+    FetchSpec, FetchedItem, ListOffset, ListedOffset, LogDirInfo, ProduceItem, Produced, Turn,
 };
 use crate::peer::LinkId;
 use crate::trace::{Recorder, TraceError};
@@ -171,12 +171,14 @@ impl Partitions {
         self.0.shards.iter().for_each(|shard| shard.deliver(Command::DropStrays));
     }
 
-    /// Appends; answers in the order of `items`.
+    /// Appends; answers in the order of `items`, with [`Acks::None`] as soon as they are in the log.
+    /// `turn` ends when all of them are on their way: nothing of this caller's can overtake them.
     pub async fn append(
         &self,
         items: Vec<ProduceItem>,
         acks: Acks,
         timeout: Duration,
+        turn: Turn,
     ) -> Vec<Result<Produced, ErrorCode>> {
         let deadline = Instant::now() + timeout;
         let mut results = vec![Err(ErrorCode::RequestTimedOut); items.len()];
@@ -194,9 +196,7 @@ impl Partitions {
                 answers.push(answered);
             }
         }
-        if acks == Acks::None {
-            return results;
-        }
+        drop(turn);
         for answered in answers {
             for (place, result) in answered.await.unwrap_or_default() {
                 results[place] = result;
@@ -219,7 +219,8 @@ impl Partitions {
         let number = self.0.next_fetch.fetch_add(1, Ordering::Relaxed);
         let deadline = Instant::now() + max_wait.min(LONGEST_WAIT);
         let gathered = Arc::new(Gathered::new(min_bytes));
-        let max_bytes = max_bytes / parts.len().max(1);
+        // Each may have one batch at least: room for nothing would be an answer with nothing, for ever.
+        let max_bytes = (max_bytes / parts.len().max(1)).max(1);
         let mut answers = Vec::new();
         for (shard, items) in parts {
             let (answer, answered) = oneshot::channel();

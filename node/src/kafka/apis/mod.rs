@@ -25,11 +25,13 @@ mod voters;
 mod wire;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use proto_kafka::error::ProtoError;
 use proto_kafka::messages::*;
 use proto_kafka::protocol::{Decodable, Encodable, HeaderVersion, SegmentedBuf};
+use tokio::sync::Mutex;
 
 use super::backend::Backend;
 use super::guard::ClientRequest;
@@ -63,6 +65,16 @@ pub struct Context<B> {
     pub backend: B,
     /// The listener on which the connection came in; clients are told this listener's endpoints.
     pub listener: Rc<str>,
+    /// The connection's batches reach the log in the order of their requests, also where they wait.
+    pub turns: Arc<Mutex<()>>,
+    /// One Fetch of a connection at a time has an answer in memory.
+    pub fetches: Arc<Mutex<()>>,
+}
+
+impl<B> Context<B> {
+    pub fn new(backend: B, listener: Rc<str>) -> Context<B> {
+        Context { backend, listener, turns: Arc::default(), fetches: Arc::default() }
+    }
 }
 
 /// What becomes of a request.

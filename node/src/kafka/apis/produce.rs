@@ -56,7 +56,8 @@ pub async fn handle<B: Backend>(
     let appended = if items.is_empty() {
         Vec::new()
     } else {
-        context.backend.append(items, acks, timeout(request.timeout_ms)).await
+        let turn = context.turns.clone().lock_owned().await;
+        context.backend.append(items, acks, timeout(request.timeout_ms), turn).await
     };
     let outcomes: Vec<Outcome> = checked
         .into_iter()

@@ -1,6 +1,7 @@
 //! DescribeQuorum: the controllers' quorum as this broker's node sees it (KIP-595, KIP-836).
 
 use kraft_model::ErrorCode;
+use kraft_model::metadata::METADATA_TOPIC;
 use proto_kafka::messages::describe_quorum_response::{
     Listener, Node, PartitionData, ReplicaState, TopicData,
 };
@@ -11,9 +12,6 @@ use super::Context;
 use super::wire::{leader_id, string};
 use crate::kafka::backend::Backend;
 use crate::peer::{QuorumView, VoterView};
-
-/// The metadata log's name as a topic; it has one partition.
-const METADATA_TOPIC: &str = "__cluster_metadata";
 
 pub async fn describe<B: Backend>(
     context: &Context<B>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kraft_model::metadata::{Broker, Image, Refusal, Topic};
+use kraft_model::metadata::{Broker, Image, METADATA_TOPIC, Refusal, Topic};
 use kraft_model::{ErrorCode, LeaderEpoch, NodeId, TopicId};
 use proto_kafka::messages::{BrokerId, TopicName};
 use proto_kafka::protocol::StrBytes;
@@ -101,6 +101,9 @@ pub fn check_topic_name(name: &str) -> Result<(), Refusal> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name == "." || name == ".." {
         return invalid(format!("'{name}' cannot be a topic's name"));
+    }
+    if name == METADATA_TOPIC {
+        return invalid(format!("'{name}' is the log of the cluster's metadata"));
     }
     if name.len() > kraft_model::limits::MAX_TOPIC_NAME {
         let most = kraft_model::limits::MAX_TOPIC_NAME;
