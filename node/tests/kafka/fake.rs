@@ -41,6 +41,8 @@ pub struct FakeBackend {
     changed: Rc<Notify>,
     /// Appends of acks=all wait here once it is set, as for followers.
     pub gate: Rc<RefCell<Option<Rc<Notify>>>>,
+    /// The next append waits for this before anything is in the log.
+    pub room: Rc<RefCell<Option<Rc<Notify>>>>,
 }
 
 #[derive(Default)]
@@ -79,6 +81,7 @@ impl FakeBackend {
             state: Rc::new(RefCell::new(state)),
             changed: Rc::default(),
             gate: Rc::default(),
+            room: Rc::default(),
         }
     }
 
@@ -317,6 +320,10 @@ impl Backend for FakeBackend {
         _timeout: Duration,
         turn: kraft_node::kafka::Turn,
     ) -> Vec<Result<Produced, ErrorCode>> {
+        let room = self.room.borrow_mut().take();
+        if let Some(room) = room {
+            room.notified().await;
+        }
         let results = items.into_iter().map(|item| self.append_one(item)).collect();
         drop(turn);
         self.changed.notify_waiters();

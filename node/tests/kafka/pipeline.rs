@@ -43,6 +43,55 @@ fn batches_of_one_connection_are_submitted_in_order_before_the_first_is_acknowle
 }
 
 #[test]
+fn batches_of_one_connection_keep_their_order_where_the_first_has_to_wait() {
+    run(async {
+        let backend = FakeBackend::new();
+        backend.add_topic(TOPIC, 1);
+        let room = Rc::new(Notify::new());
+        *backend.room.borrow_mut() = Some(room.clone());
+        let mut client = Client::connect(&backend);
+        let batches: Vec<_> = (0..5u8).map(|i| batch(1, &[i; 10]).freeze()).collect();
+        for batch in &batches {
+            client.send(&produce(TOPIC, 0, -1, batch.clone()), 9).await;
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(backend.submitted().is_empty(), "none overtakes the first");
+        room.notify_one();
+        while backend.submitted().len() < batches.len() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(backend.submitted(), batches);
+    });
+}
+
+#[test]
+fn a_batch_that_gets_room_takes_it_while_its_client_does_not_read() {
+    run(async {
+        let backend = FakeBackend::new();
+        backend.add_topic(TOPIC, 1);
+        let mut client = Client::connect(&backend);
+        for _ in 0..4 {
+            client.call(&produce(TOPIC, 0, 1, batch(1, &[7; 900_000]).freeze()), 9).await;
+        }
+        // An answer of more than the socket holds, and nobody who reads it.
+        client.send(&fetch(TOPIC, 0, 0), 11).await;
+        let room = Rc::new(Notify::new());
+        *backend.room.borrow_mut() = Some(room.clone());
+        client.send(&produce(TOPIC, 0, -1, batch(1, &[8; 10]).freeze()), 9).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(backend.submitted().len(), 4);
+        room.notify_one();
+        while backend.submitted().len() < 5 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+#[test]
 fn a_batch_is_submitted_while_the_answer_before_it_is_stuck_in_the_socket() {
     run(async {
         let backend = FakeBackend::new();

@@ -20,19 +20,23 @@ fn at(offset: i64) -> FetchPosition {
     }
 }
 
-/// A session with partitions 0 and 1 at offset 0 that takes 100 bytes at a time.
-fn session() -> Sessions {
-    let mut sessions = Sessions::default();
-    let part = SessionPart {
+/// A request of a session that takes 100 bytes at a time.
+fn request(sequence: u64, forgotten: Vec<TopicPartition>) -> SessionPart {
+    SessionPart {
         key: KEY,
-        sequence: 0,
-        begins: true,
+        sequence,
+        begins: sequence == 0,
         broker_epoch: BrokerEpoch(1),
         max_bytes: 100,
         partitions: Vec::new(),
-        forgotten: Vec::new(),
-    };
-    sessions.open(&part);
+        forgotten,
+    }
+}
+
+/// A session with partitions 0 and 1 at offset 0.
+fn session() -> Sessions {
+    let mut sessions = Sessions::default();
+    sessions.open(&request(0, Vec::new()));
     for partition in [0, 1] {
         let fetch = PartitionFetch { id: id(partition), position: at(0) };
         assert!(sessions.place(KEY, fetch).is_some());
@@ -96,4 +100,15 @@ fn an_answer_to_an_older_position_is_not_said() {
     sessions.say(FOLLOWER, id(0), at(0), records(Some(batch(0, 1, &[b"a"]))));
     assert_eq!(said(&mut sessions), 0);
     assert_eq!(sessions.room(FOLLOWER, id(0)), 100);
+}
+
+#[test]
+fn room_that_a_forgotten_partition_had_is_the_next_ones() {
+    let mut sessions = session();
+    sessions.say(FOLLOWER, id(0), at(0), records(Some(batch(0, 1, &[&[0; 200]]))));
+    sessions.news(id(1));
+    assert!(sessions.next_ready().is_none());
+    said(&mut sessions);
+    sessions.open(&request(1, vec![id(0)]));
+    assert_eq!(sessions.next_ready().map(|(id, _)| id), Some(id(1)));
 }
