@@ -13,6 +13,9 @@ use super::actor::Shard;
 use super::command::Command;
 use crate::storage::{FlushJob, Flushed};
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Default)]
 pub(super) struct Flushes {
     wanted: BTreeSet<TopicPartition>,
@@ -25,6 +28,8 @@ pub(super) struct Flushes {
 /// One log is on disk as far as the job says, or cannot be brought there.
 pub(crate) struct FlushedLog {
     pub id: TopicPartition,
+    /// The log's number: the partition may have another one by now.
+    pub log: u64,
     pub result: Result<Flushed, String>,
 }
 
@@ -61,19 +66,24 @@ impl Shard {
         }
         flushes.running = true;
         let created = std::mem::take(&mut flushes.created);
-        let mut jobs: Vec<_> = std::mem::take(&mut flushes.sealed).into_iter().collect();
+        let mut jobs = Vec::new();
+        for (id, job) in std::mem::take(&mut flushes.sealed) {
+            if let Some(slot) = self.slots.get(&id) {
+                jobs.push((id, slot.log.number(), job));
+            }
+        }
         for id in std::mem::take(&mut flushes.wanted) {
             if let Some(slot) = self.slots.get_mut(&id) {
-                jobs.push((id, slot.log.flush_job()));
+                jobs.push((id, slot.log.number(), slot.log.flush_job()));
             }
         }
         let handle = self.handle.clone();
         drop(tokio::task::spawn_blocking(move || {
             // Names first: a log that is on disk under no name is not on disk.
             let named = sync_names(&created).map_err(|error| error.to_string());
-            let run = |(id, job): (_, FlushJob)| {
+            let run = |(id, log, job): (_, _, FlushJob)| {
                 let result = named.clone().and_then(|()| job.run().map_err(|e| e.to_string()));
-                FlushedLog { id, result }
+                FlushedLog { id, log, result }
             };
             let flushed = jobs.into_iter().map(run).collect();
             handle.deliver(Command::Flushed { group: flushed, named: named.err() });
@@ -86,10 +96,13 @@ impl Shard {
             tracing::error!(cause, "new partitions cannot be brought to disk");
             self.outside.broker.violation("a directory cannot be brought to disk");
         }
-        for FlushedLog { id, result } in group {
+        for FlushedLog { id, log, result } in group {
+            // The partition may have left and come back meanwhile: what became of its earlier log says
+            // nothing of this one.
+            let slot = self.slots.get_mut(&id).filter(|slot| slot.log.number() == log);
+            let Some(slot) = slot else { continue };
             match result {
                 Ok(flushed) => {
-                    let Some(slot) = self.slots.get_mut(&id) else { continue };
                     slot.log.flushed_up_to(flushed);
                     let to = slot.log.flushed();
                     self.step(id, Event::Flushed(to));

@@ -139,6 +139,7 @@ fn mark(id: TopicPartition, slot: &Slot) -> Mark {
         directory: slot.directory.clone(),
         topic: slot.topic.clone(),
         id,
+        log: slot.log.number(),
         high_watermark: slot.replica.high_watermark(),
         recovery_point: slot.log.flushed(),
         log_start: slot.start(),
