@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
 
 use kraft_model::TopicPartition;
 use kraft_model::log::Log;
@@ -22,7 +23,9 @@ pub(super) struct Flushes {
     sealed: BTreeMap<TopicPartition, FlushJob>,
     /// Directories of new partitions, whose names are not on disk yet.
     created: Vec<PathBuf>,
-    running: bool,
+    /// Whether the group that is on its way got there, once it is over.
+    running: Option<Receiver<bool>>,
+    has_failed: bool,
 }
 
 /// One log is on disk as far as the job says, or cannot be brought there.
@@ -55,16 +58,30 @@ impl Flushes {
         self.wanted.remove(&id);
         self.sealed.remove(&id);
     }
+
+    /// A log of this shard cannot be trusted to be on disk.
+    pub fn failed(&mut self) {
+        self.has_failed = true;
+    }
+
+    /// Waits for the group that is on its way. Whether none has failed: a device says once that it lost
+    /// something, so that a later flush of the same log proves nothing.
+    pub fn end(self) -> bool {
+        // A thread that died says nothing.
+        let is_whole = self.running.is_none_or(|group| group.recv().unwrap_or(false));
+        is_whole && !self.has_failed
+    }
 }
 
 impl Shard {
     /// Starts the next group on a thread that may wait for the device.
     pub(super) fn start_flush(&mut self) {
         let flushes = &mut self.flushes;
-        if flushes.running || flushes.is_empty() {
+        if flushes.running.is_some() || flushes.is_empty() {
             return;
         }
-        flushes.running = true;
+        let (over, running) = mpsc::channel();
+        flushes.running = Some(running);
         let created = std::mem::take(&mut flushes.created);
         let mut jobs = Vec::new();
         for (id, job) in std::mem::take(&mut flushes.sealed) {
@@ -85,15 +102,20 @@ impl Shard {
                 let result = named.clone().and_then(|()| job.run().map_err(|e| e.to_string()));
                 FlushedLog { id, log, result }
             };
-            let flushed = jobs.into_iter().map(run).collect();
+            let flushed: Vec<_> = jobs.into_iter().map(run).collect();
+            let is_whole = named.is_ok() && flushed.iter().all(|log| log.result.is_ok());
+            // Whoever does not listen any more has stopped without asking.
+            let _ = over.send(is_whole);
             handle.deliver(Command::Flushed { group: flushed, named: named.err() });
         }));
     }
 
     pub(super) fn flushed(&mut self, group: Vec<FlushedLog>, unnamed: Option<String>) {
-        self.flushes.running = false;
+        self.flushes.running = None;
         if let Some(cause) = unnamed {
             tracing::error!(cause, "new partitions cannot be brought to disk");
+            self.flushes.failed();
+            self.disks.paths().for_each(|path| self.outside.broker.storage_failed(path, &cause));
             self.outside.broker.violation("a directory cannot be brought to disk");
         }
         for FlushedLog { id, log, result } in group {
