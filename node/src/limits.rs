@@ -61,8 +61,12 @@ pub const QUORUM_MAILBOX: usize = 8_192;
 /// Requests to the controller that one process has under way.
 pub const CONTROLLER_REQUESTS: usize = 4_096;
 
-/// Bytes of commands that wait for one shard: clients beyond that wait, followers begin anew.
+/// Bytes of clients' commands that wait for one shard; clients beyond that wait.
 pub const SHARD_MEMORY: usize = 64 * 1024 * 1024;
+
+/// Bytes of followers' commands that wait for one shard, beside the clients': the positions of 100,000
+/// partitions, or some ten thousand requests of few. Followers beyond that begin anew.
+pub const SHARD_PEER_MEMORY: usize = 16 * 1024 * 1024;
 
 /// Commands that a shard works on before it sends what has gathered.
 pub const COMMANDS_PER_TURN: usize = 256;

@@ -95,6 +95,12 @@ impl PartitionLog {
         self.topic
     }
 
+    /// Which log this is: no other one of the process has the number, not even a later one of the same
+    /// partition.
+    pub fn number(&self) -> u64 {
+        self.log.home.log
+    }
+
     /// The first failed write, after which the log takes nothing more: the directory is offline.
     pub fn failure(&self) -> Option<&StorageError> {
         self.log.failure()

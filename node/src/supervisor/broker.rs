@@ -149,6 +149,14 @@ impl BrokerSupervisor {
         }
     }
 
+    fn note_failure(&mut self) {
+        if let Some(identity) = &mut self.identity
+            && let Err(error) = identity.storage_failed()
+        {
+            warn!(%error, "the failure is not noted: a kill may pass for one that loses nothing");
+        }
+    }
+
     fn close(&mut self, epoch: BrokerEpoch) {
         if let Some(identity) = self.identity.take()
             && let Err(error) = identity.close(epoch)
@@ -258,11 +266,7 @@ impl Handler<StorageFailed> for BrokerSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: StorageFailed, _: &mut Self::Context) {
-        if let Some(identity) = &self.identity
-            && let Err(error) = identity.storage_failed()
-        {
-            warn!(%error, "the failure is not noted: a kill may pass for one that loses nothing");
-        }
+        self.note_failure();
         if let Some(lifecycle) = &self.lifecycle {
             post(lifecycle, lifecycle::Input::StorageFailed);
         }
@@ -342,8 +346,12 @@ impl Handler<LifecycleNews> for BrokerSupervisor {
                 let flushed = async move { partitions.shutdown().await };
                 let flushed = actix::fut::wrap_future::<_, Self>(flushed);
                 context.spawn(flushed.map(move |flushed, actor, _| {
-                    if let (Some(epoch), true) = (clean, flushed) {
-                        actor.close(epoch);
+                    match clean {
+                        // What the last flush could not bring to disk, the kernel may have forgotten:
+                        // the process that comes next must not take this for a mere kill either.
+                        _ if !flushed => actor.note_failure(),
+                        Some(epoch) => actor.close(epoch),
+                        None => {}
                     }
                     // The receiver is the loop that ends the process.
                     let _ = actor.stop.send(Stop::Orderly);

@@ -19,6 +19,8 @@ pub struct Identity {
     /// `log.dirs` in their order, then `metadata.log.dir` if it is none of them.
     pub directories: Vec<LogDirectory>,
     log_dirs: usize,
+    /// A write has failed.
+    has_failed: bool,
 }
 
 /// Why the directories cannot be used.
@@ -71,6 +73,7 @@ impl Identity {
             incarnation: Incarnation(uuid::Uuid::new_v4().as_u128()),
             directories,
             log_dirs,
+            has_failed: false,
         })
     }
 
@@ -98,19 +101,60 @@ impl Identity {
         }
     }
 
-    /// Notes in every directory under which registration it is used from now on.
+    /// Notes in every directory under which registration it is used from now on; not after a failure,
+    /// which no later registration mends.
     pub fn registered(&self, epoch: BrokerEpoch) -> Result<(), StorageError> {
+        if self.has_failed {
+            return Ok(());
+        }
         self.data().iter().try_for_each(|directory| directory.registered(epoch))
     }
 
-    /// A write has failed: from now on no kill counts as one that loses nothing.
-    pub fn storage_failed(&self) -> Result<(), StorageError> {
+    /// A write has failed: the kernel may have forgotten what it could not bring to disk. From now on
+    /// no kill counts as one that loses nothing, and no stop as clean.
+    pub fn storage_failed(&mut self) -> Result<(), StorageError> {
+        self.has_failed = true;
         self.data().iter().try_for_each(|directory| directory.failed())
     }
 
-    /// Writes down that this stop was clean, and lets go of the directories.
+    /// Writes down that this stop was clean, unless a write has failed, and lets go of the directories.
     pub fn close(self, epoch: BrokerEpoch) -> Result<(), StorageError> {
+        if self.has_failed {
+            return Ok(());
+        }
         let log_dirs = self.log_dirs;
         self.directories.into_iter().take(log_dirs).try_for_each(|directory| directory.close(epoch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kraft_model::NodeId;
+
+    use super::*;
+    use crate::storage::{format, is_left_whole};
+
+    fn node(home: &std::path::Path) -> Identity {
+        let config = NodeConfig::on_loopback(NodeId(1), home, &[]).expect("it is right");
+        Identity::open(&config).expect("the directory is usable")
+    }
+
+    #[test]
+    fn after_a_failed_write_neither_a_registration_nor_a_stop_vouches_for_the_directory() {
+        let home = tempfile::tempdir().expect("a directory for the test");
+        format(home.path(), ClusterId(1), NodeId(1)).expect("it is empty");
+        let is_whole = || is_left_whole(home.path()).expect("it is readable");
+        let mut identity = node(home.path());
+        identity.registered(BrokerEpoch(3)).expect("it is noted");
+        identity.storage_failed().expect("it is noted");
+        identity.registered(BrokerEpoch(4)).expect("nothing is written");
+        assert!(!is_whole(), "a kill");
+        identity.close(BrokerEpoch(4)).expect("nothing is written");
+        assert!(!is_whole(), "an orderly stop");
+        // The next process begins with what it finds.
+        let identity = node(home.path());
+        assert_eq!(identity.previous_epoch(), BrokerEpoch::NONE);
+        identity.close(BrokerEpoch(5)).expect("it is noted");
+        assert!(is_whole());
     }
 }

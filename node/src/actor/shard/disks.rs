@@ -7,11 +7,14 @@ use std::{fs, io, thread};
 
 use kraft_model::log::Log;
 use kraft_model::replica::{DataLog, Producers, high_watermark_to_begin_with};
-use kraft_model::{Offset, Shipped, TopicId, TopicPartition};
+use kraft_model::{Offset, Shipped, TopicPartition};
 
 use super::homes::{Home, doomed_name, io_error, partitions_in, remove, topic_id};
 use super::offsets::{Key, Mark, Offsets, key};
 use crate::storage::{LogConfig, OpenFiles, OpenState, PartitionLog, Recovery, StorageError};
+
+#[cfg(test)]
+mod tests;
 
 /// A log directory as the node found it.
 #[derive(Clone, Debug)]
@@ -76,6 +79,9 @@ struct Directory {
     /// Partitions in it, for an even spread of new ones.
     count: AtomicUsize,
     offsets: Mutex<Offsets>,
+    /// Held by whoever gives a partition's name to another log: the one that had it and the one that
+    /// gets it may be on different shards. Taken before `offsets`.
+    names: Mutex<()>,
 }
 
 impl Disks {
@@ -84,7 +90,8 @@ impl Disks {
             fs::create_dir_all(&path).map_err(|source| io_error("create", &path, &path, source))?;
             let offsets = Offsets::read(&path)?;
             let (count, offsets) = (AtomicUsize::new(0), Mutex::new(offsets));
-            Ok(Directory { path: path.into(), was_clean, is_intact, count, offsets })
+            let names = Mutex::default();
+            Ok(Directory { path: path.into(), was_clean, is_intact, count, offsets, names })
         };
         let directories = directories.into_iter().map(open).collect::<Result<_, _>>()?;
         Ok(Disks { directories, files: OpenFiles::new(open_files) })
@@ -136,7 +143,6 @@ impl Disks {
         config: LogConfig,
     ) -> Result<(TopicPartition, FoundLog, Recovery), OpenError> {
         let state = directory.state_of(home);
-        directory.lock().hand_over(key(&home.topic, home.id), home.id.topic);
         let failed = |source| OpenError::Log {
             directory: directory.path.to_path_buf(),
             path: home.path.clone(),
@@ -145,6 +151,7 @@ impl Disks {
         let files = Arc::clone(&self.files);
         let (log, recovery) =
             PartitionLog::open(&home.path, home.id.topic, config, files, state).map_err(failed)?;
+        directory.lock().hand_over(key(&home.topic, home.id), log.number());
         report(&home.path, &recovery);
         directory.count.fetch_add(1, Ordering::Relaxed);
         let found = FoundLog {
@@ -175,24 +182,15 @@ impl Disks {
             io_error("create a log in", Path::new(""), Path::new(""), none)
         })?;
         let path = directory.path.join(format!("{topic}-{}", id.partition));
-        let failed = |operation| {
-            let (directory, path) = (&directory.path, &path);
-            move |source| io_error(operation, directory, path, source)
-        };
-        if fs::exists(&path).map_err(failed("look for"))? {
-            // A topic of this name was deleted while this broker was away, or its creation was
-            // cut short.
-            let old = topic_id(&directory.path, &path)?.unwrap_or_default();
-            let doomed = path.with_file_name(doomed_name(TopicPartition { topic: old, ..id }));
-            fs::rename(&path, &doomed).map_err(failed("set aside"))?;
-            drop(tokio::task::spawn_blocking(move || remove(&doomed)));
-        }
-        directory.forget_the_namesake(key(topic, id), id.topic)?;
+        let _alone = directory.names();
+        directory.make_way(&path, id)?;
+        directory.forget_the_namesake(&key(topic, id))?;
         let files = Arc::clone(&self.files);
         let log = PartitionLog::create(&path, id.topic, config, files).map_err(|source| {
             let directory = directory.path.to_path_buf();
             OpenError::Log { directory, path: path.clone(), source: source.into() }
         })?;
+        directory.lock().hand_over(key(topic, id), log.number());
         directory.count.fetch_add(1, Ordering::Relaxed);
         Ok(FoundLog {
             topic: Arc::clone(topic),
@@ -206,14 +204,14 @@ impl Disks {
     /// Takes a partition's directory out of the way at once, and deletes it when there is time.
     pub fn delete(&self, log: PartitionLog, topic: &Arc<str>, id: TopicPartition) {
         let path = log.dir().to_path_buf();
+        let directory = self.directories.iter().find(|one| path.parent() == Some(&*one.path));
+        let _alone = directory.map(Directory::names);
         let is_ours = path.parent().map(|parent| topic_id(parent, &path));
         if !matches!(is_ours, Some(Ok(Some(topic))) if topic == id.topic) {
             // A newer topic of the same name has taken the place.
             return;
         }
-        if let Some(directory) =
-            self.directories.iter().find(|directory| path.parent() == Some(&*directory.path))
-        {
+        if let Some(directory) = directory {
             directory.count.fetch_sub(1, Ordering::Relaxed);
             directory.lock().forget(&key(topic, id));
         }
@@ -251,6 +249,30 @@ impl Directory {
         self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn names(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets aside what has the name of a log that is to be made: of a topic that was deleted while this
+    /// broker was away or that its own shard has yet to delete, or of a creation that was cut short.
+    fn make_way(&self, path: &Path, id: TopicPartition) -> Result<(), OpenError> {
+        let failed = |operation| move |source| io_error(operation, &self.path, path, source);
+        if !fs::exists(path).map_err(failed("look for"))? {
+            return Ok(());
+        }
+        let old = topic_id(&self.path, path)?.unwrap_or_default();
+        let doomed = path.with_file_name(doomed_name(TopicPartition { topic: old, ..id }));
+        match fs::rename(path, &doomed) {
+            // Whoever was faster has done the same.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed("set aside")(error)),
+            Ok(()) => {
+                drop(tokio::task::spawn_blocking(move || remove(&doomed)));
+                Ok(())
+            }
+        }
+    }
+
     fn write(&self, offsets: &mut Offsets) -> Result<(), OpenError> {
         offsets.write(&self.path).map_err(|source| OpenError::Log {
             directory: self.path.to_path_buf(),
@@ -261,14 +283,13 @@ impl Directory {
 
     /// Before a log is made: what the checkpoints say of an earlier topic of this name is gone, or a
     /// process that begins after a kill would take it for the new one's.
-    fn forget_the_namesake(&self, key: Key, topic: TopicId) -> Result<(), OpenError> {
+    fn forget_the_namesake(&self, key: &Key) -> Result<(), OpenError> {
         let mut offsets = self.lock();
-        offsets.forget(&key);
-        if offsets.is_on_disk(&key) {
-            self.write(&mut offsets)?;
+        offsets.forget(key);
+        match offsets.is_on_disk(key) {
+            true => self.write(&mut offsets),
+            false => Ok(()),
         }
-        offsets.hand_over(key, topic);
-        Ok(())
     }
 
     /// Checkpoints that nobody believes any more are gone before this process registers: the next one
@@ -298,74 +319,5 @@ fn report(path: &Path, recovery: &Recovery) {
     if recovery.indexes_rebuilt > 0 {
         let indexes = recovery.indexes_rebuilt;
         tracing::warn!(%log, indexes, "indexes did not fit their segments and were made anew");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SIX: Offset = Offset(6);
-
-    fn id(topic: u64) -> TopicPartition {
-        TopicPartition { topic: TopicId::drawn(topic, 0), partition: 0 }
-    }
-
-    /// A process that begins on the directory, after a kill.
-    fn disks(home: &Path, is_intact: bool) -> Disks {
-        let directory = LogDirectory { path: home.to_owned(), was_clean: false, is_intact };
-        Disks::new(vec![directory], 8).expect("the directory is usable")
-    }
-
-    /// High watermarks, and whether anything is damaged, as a process finds them that begins.
-    fn found(home: &Path, is_intact: bool) -> (Vec<Offset>, bool) {
-        let all = disks(home, is_intact);
-        let opened = all.open_all(LogConfig::default(), 1).expect("it opens");
-        let offsets = opened.logs.iter().map(|(_, log)| log.high_watermark).collect();
-        (offsets, opened.has_damage)
-    }
-
-    fn create(disks: &Disks, topic: u64) -> FoundLog {
-        disks.create(&"t".into(), id(topic), LogConfig::default()).expect("it is created")
-    }
-
-    fn mark(log: &FoundLog, topic: u64, recovery_point: Offset) -> Mark {
-        Mark {
-            directory: log.directory.clone(),
-            topic: log.topic.clone(),
-            id: id(topic),
-            high_watermark: SIX,
-            recovery_point,
-            log_start: Offset(0),
-        }
-    }
-
-    #[test]
-    fn a_high_watermark_from_before_a_power_failure_is_never_believed_again() {
-        let home = tempfile::tempdir().expect("a temporary directory");
-        let first = disks(home.path(), true);
-        let log = create(&first, 1);
-        first.checkpoint(vec![mark(&log, 1, Offset(0))]).expect("it is written");
-        assert_eq!(found(home.path(), true), (vec![SIX], false));
-        assert_eq!(found(home.path(), false), (vec![Offset(0)], false));
-        // Killed before it wrote a checkpoint of its own.
-        assert_eq!(found(home.path(), true), (vec![Offset(0)], false));
-    }
-
-    #[test]
-    fn a_topic_that_takes_a_name_over_does_not_take_over_where_the_other_one_stood() {
-        let home = tempfile::tempdir().expect("a temporary directory");
-        // For what deletes files when there is time.
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let _within = runtime.enter();
-        let disks = disks(home.path(), true);
-        let old = create(&disks, 1);
-        let late = mark(&old, 1, SIX);
-        disks.checkpoint(vec![mark(&old, 1, SIX)]).expect("it is written");
-        disks.delete(old.log, &old.topic, id(1));
-        create(&disks, 2);
-        assert_eq!(found(home.path(), true), (vec![Offset(0)], false));
-        disks.checkpoint(vec![late]).expect("it is written");
-        assert_eq!(found(home.path(), true), (vec![Offset(0)], false), "of a topic that is gone");
     }
 }

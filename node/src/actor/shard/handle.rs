@@ -5,14 +5,18 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::command::Command;
-use crate::limits::SHARD_MEMORY;
+use crate::limits::{SHARD_MEMORY, SHARD_PEER_MEMORY};
 
 /// Commands on their way into one shard. The room that a command takes is given back when the shard
 /// has worked on it.
 #[derive(Clone)]
 pub(crate) struct ShardHandle {
     queue: mpsc::UnboundedSender<Envelope>,
+    /// The clients' room, for which they wait.
     room: Arc<Semaphore>,
+    /// The followers' room. It is their own: what clients give back goes to clients that wait, so that
+    /// whoever does not wait would find none for as long as any of them does.
+    peers: Arc<Semaphore>,
 }
 
 pub(crate) struct Envelope {
@@ -31,18 +35,20 @@ const COMMAND_COST: usize = 256;
 impl ShardHandle {
     pub fn new() -> (ShardHandle, mpsc::UnboundedReceiver<Envelope>) {
         let (queue, commands) = mpsc::unbounded_channel();
-        (ShardHandle { queue, room: Arc::new(Semaphore::new(SHARD_MEMORY)) }, commands)
+        let room = Arc::new(Semaphore::new(SHARD_MEMORY));
+        let peers = Arc::new(Semaphore::new(SHARD_PEER_MEMORY));
+        (ShardHandle { queue, room, peers }, commands)
     }
 
-    /// Queues `command`, which carries `bytes`, if there is room for it now.
+    /// Queues a follower's `command`, which carries `bytes`, if there is room for it now.
     pub fn try_send(&self, command: Command, bytes: usize) -> Result<(), ShardFull> {
-        let room = Arc::clone(&self.room).try_acquire_many_owned(cost(bytes));
+        let room = Arc::clone(&self.peers).try_acquire_many_owned(cost(bytes, SHARD_PEER_MEMORY));
         self.queue_with(command, Some(room.map_err(|_| ShardFull)?))
     }
 
-    /// Queues `command` as soon as there is room. Commands of one caller keep their order.
+    /// Queues a client's `command` as soon as there is room. Commands of one caller keep their order.
     pub async fn send(&self, command: Command, bytes: usize) -> Result<(), ShardFull> {
-        let room = Arc::clone(&self.room).acquire_many_owned(cost(bytes)).await;
+        let room = Arc::clone(&self.room).acquire_many_owned(cost(bytes, SHARD_MEMORY)).await;
         self.queue_with(command, Some(room.map_err(|_| ShardFull)?))
     }
 
@@ -62,6 +68,33 @@ impl ShardHandle {
     }
 }
 
-fn cost(bytes: usize) -> u32 {
-    (bytes + COMMAND_COST).min(SHARD_MEMORY) as u32
+fn cost(bytes: usize, all: usize) -> u32 {
+    (bytes + COMMAND_COST).min(all) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kraft_model::NodeId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn followers_have_room_while_clients_wait_for_theirs() {
+        let (handle, mut commands) = ShardHandle::new();
+        handle.send(Command::CutShort(1), SHARD_MEMORY / 2).await.expect("there is room");
+        let waiting = tokio::spawn({
+            let handle = handle.clone();
+            async move { handle.send(Command::CutShort(2), SHARD_MEMORY).await }
+        });
+        let wait = Duration::from_millis(50);
+        tokio::time::sleep(wait).await;
+        assert!(!waiting.is_finished(), "a client waits");
+        handle.try_send(Command::LinkUp(NodeId(2)), 0).expect("there is room for a follower");
+        drop(commands.recv().await.expect("the first client's command"));
+        let next = commands.recv().await.expect("the follower's command");
+        assert!(matches!(next.command, Command::LinkUp(NodeId(2))));
+        waiting.await.expect("no panic").expect("a client's turn comes");
+    }
 }

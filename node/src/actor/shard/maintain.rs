@@ -8,8 +8,13 @@ use kraft_model::{Offset, TopicPartition};
 use tokio::sync::oneshot;
 
 use super::actor::Shard;
+use super::disks::FoundLog;
 use super::offsets::Mark;
 use super::slot::Slot;
+use crate::storage::PartitionLog;
+
+#[cfg(test)]
+mod tests;
 
 /// `replica.high.watermark.checkpoint.interval.ms`, while anything moves.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
@@ -101,36 +106,53 @@ impl Shard {
     }
 
     /// The orderly stop: everything to disk, so that the next start reads no logs. The machines are
-    /// not asked any more.
+    /// not asked any more. `done` is dropped where a log is not on disk, or nobody can say so: the file
+    /// that says "clean" must not be written then.
     pub(super) fn shut_down(&mut self, done: oneshot::Sender<()>) {
         if let Err(error) = self.recorder.end("the node has stopped") {
             tracing::error!(%error, "the end of the trace is missing");
         }
         let slots = std::mem::take(&mut self.slots);
+        let found = std::mem::take(&mut self.found);
+        let flushes = std::mem::take(&mut self.flushes);
         let disks = std::sync::Arc::clone(&self.disks);
         drop(tokio::task::spawn_blocking(move || {
-            let mut marks = Vec::with_capacity(slots.len());
+            let mut is_whole = flushes.end();
+            let mut marks = Vec::with_capacity(slots.len() + found.len());
             for (id, mut slot) in slots {
-                if slot.is_offline {
-                    continue;
-                }
-                match slot.log.close_job().run() {
-                    Ok(flushed) => {
-                        slot.log.flushed_up_to(flushed);
-                        marks.push(mark(id, &slot));
-                    }
-                    Err(error) => {
-                        // The file that says "clean" must not be written.
-                        tracing::error!(?id, %error, "cannot bring a log to disk");
-                        return;
-                    }
-                }
+                let is_closed = !slot.is_offline && close(id, &mut slot.log);
+                is_whole &= is_closed;
+                marks.extend(is_closed.then(|| mark(id, &slot)));
+            }
+            // What recovery has found and nobody asked for yet was not flushed either.
+            for (id, mut log) in found {
+                let is_closed = close(id, &mut log.log);
+                is_whole &= is_closed;
+                marks.extend(is_closed.then(|| mark_of_found(id, &log)));
             }
             match disks.checkpoint(marks) {
-                Ok(()) => drop(done.send(())),
+                Ok(()) if is_whole => drop(done.send(())),
+                Ok(()) => tracing::error!("not every log is on disk: this stop is not clean"),
                 Err(error) => tracing::error!(%error, "cannot write the checkpoints"),
             }
         }));
+    }
+}
+
+/// Brings a log to disk for good; whether it is there.
+fn close(id: TopicPartition, log: &mut PartitionLog) -> bool {
+    if log.failure().is_some() {
+        return false;
+    }
+    match log.close_job().run() {
+        Ok(flushed) => {
+            log.flushed_up_to(flushed);
+            true
+        }
+        Err(error) => {
+            tracing::error!(?id, %error, "cannot bring a log to disk");
+            false
+        }
     }
 }
 
@@ -139,9 +161,22 @@ fn mark(id: TopicPartition, slot: &Slot) -> Mark {
         directory: slot.directory.clone(),
         topic: slot.topic.clone(),
         id,
+        log: slot.log.number(),
         high_watermark: slot.replica.high_watermark(),
         recovery_point: slot.log.flushed(),
         log_start: slot.start(),
+    }
+}
+
+fn mark_of_found(id: TopicPartition, found: &FoundLog) -> Mark {
+    Mark {
+        directory: found.directory.clone(),
+        topic: found.topic.clone(),
+        id,
+        log: found.log.number(),
+        high_watermark: found.high_watermark,
+        recovery_point: found.log.flushed(),
+        log_start: found.log.start(),
     }
 }
 

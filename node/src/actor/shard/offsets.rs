@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use kraft_model::{Offset, TopicId, TopicPartition};
+use kraft_model::{Offset, TopicPartition};
 
 use super::disks::OpenError;
 use crate::storage::{Checkpoint, OpenState, PartitionOffsets, StorageError};
@@ -14,6 +14,8 @@ pub(super) struct Mark {
     pub directory: Arc<Path>,
     pub topic: Arc<str>,
     pub id: TopicPartition,
+    /// The log's number.
+    pub log: u64,
     pub high_watermark: Offset,
     pub recovery_point: Offset,
     pub log_start: Offset,
@@ -31,8 +33,9 @@ pub(super) struct Offsets {
     high_watermarks: PartitionOffsets,
     recovery_points: PartitionOffsets,
     log_starts: PartitionOffsets,
-    /// Who has the name now: it may have been another topic's.
-    owners: BTreeMap<Key, TopicId>,
+    /// The number of the log that has the name now: it may have been another topic's, or this
+    /// partition's before it left and came back.
+    owners: BTreeMap<Key, u64>,
     /// What was forgotten and is still in the files.
     on_disk: BTreeSet<Key>,
 }
@@ -69,14 +72,14 @@ impl Offsets {
         }
     }
 
-    pub fn hand_over(&mut self, key: Key, topic: TopicId) {
-        self.owners.insert(key, topic);
+    pub fn hand_over(&mut self, key: Key, log: u64) {
+        self.owners.insert(key, log);
     }
 
-    /// A mark may come late, when its topic is gone.
+    /// A mark may come late, when its log is gone.
     pub fn note(&mut self, mark: &Mark) {
         let key = key(&mark.topic, mark.id);
-        if self.owners.get(&key) == Some(&mark.id.topic) {
+        if self.owners.get(&key) == Some(&mark.log) {
             self.high_watermarks.insert(key.clone(), mark.high_watermark);
             self.recovery_points.insert(key.clone(), mark.recovery_point);
             self.log_starts.insert(key, mark.log_start);

@@ -181,7 +181,7 @@ impl Shard {
         self.sessions.news(id);
     }
 
-    fn create(
+    pub(super) fn create(
         &mut self,
         id: TopicPartition,
         topic: Arc<str>,

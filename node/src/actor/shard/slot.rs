@@ -9,8 +9,10 @@ use kraft_model::replay::Track;
 use kraft_model::replica::{Readable, Replica};
 use kraft_model::{EpochEnd, ErrorCode, NodeId, Offset, Shipped};
 
+use crate::config::registry::topic_key;
 use crate::config::{FlushPolicy, NodeConfig};
 use crate::kafka::FetchItem;
+use crate::kafka::effective::Effective;
 use crate::storage::{LogConfig, PartitionLog, ReadPlan};
 
 /// A replica, its log, and what the shell must know to serve them. Ten thousand of these are on one
@@ -93,11 +95,15 @@ impl Slot {
 }
 
 impl Settings {
-    /// What is in force for a topic: its own configuration, else the cluster's, else the node's.
+    /// What is in force for a topic, which is what DescribeConfigs tells of it: its own configuration,
+    /// else this broker's, the cluster's, the node's. (What the controller must see alike, as
+    /// `min.insync.replicas`, is in the view.)
     pub fn of(topic: &str, image: &Image, config: &NodeConfig) -> Settings {
+        let effective = Effective { image, config };
         let text = |name: &str| {
-            let default = config.topic_defaults.get(name).map_or("", String::as_str);
-            image.topic_config(topic, name, default).trim().to_owned()
+            let first =
+                topic_key(name).and_then(|key| effective.topic(topic, key).into_iter().next());
+            first.and_then(|setting| setting.value).unwrap_or_default().trim().to_owned()
         };
         let number = |name: &str, default: i64| text(name).parse::<i64>().unwrap_or(default);
         let standard = LogConfig::default();
@@ -116,5 +122,39 @@ impl Settings {
             max_message_bytes: number("max.message.bytes", 1_048_588).max(0) as usize,
             log_append_time: text("message.timestamp.type") == "LogAppendTime",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kraft_model::metadata::ResourceKind;
+
+    use super::*;
+
+    fn with(image: &mut Image, kind: ResourceKind, resource: &str, key: &str, value: &str) {
+        let set = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        image.configs.insert((kind, resource.to_owned()), Arc::new(set));
+    }
+
+    #[test]
+    fn a_topic_has_its_own_value_else_this_brokers_else_the_clusters_else_the_nodes() {
+        let home = tempfile::tempdir().expect("a directory for the test");
+        let given = [("log.retention.hours", "1"), ("log.segment.bytes", "2000000")];
+        let config = NodeConfig::on_loopback(NodeId(1), home.path(), &given);
+        let config = config.expect("the test's configuration is right");
+        let mut image = Image::default();
+        let kept = |image: &Image| Settings::of("t", image, &config).log.retention_ms;
+        assert_eq!(kept(&image), 3_600_000);
+        assert_eq!(Settings::of("t", &image, &config).log.segment_bytes, 2_000_000);
+        with(&mut image, ResourceKind::Broker, "", "log.retention.ms", "40");
+        assert_eq!(kept(&image), 40);
+        with(&mut image, ResourceKind::Broker, "2", "log.retention.ms", "50");
+        assert_eq!(kept(&image), 40, "another broker's");
+        with(&mut image, ResourceKind::Broker, "1", "log.retention.ms", "60");
+        assert_eq!(kept(&image), 60);
+        with(&mut image, ResourceKind::Topic, "t", "retention.ms", "70");
+        assert_eq!(kept(&image), 70);
     }
 }

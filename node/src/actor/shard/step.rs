@@ -108,6 +108,7 @@ impl Shard {
         }
         tracing::error!(?id, cause, "the partition goes offline: its log cannot be written");
         slot.is_offline = true;
+        self.flushes.failed();
         shift(&self.metrics.offline, false, true);
         let directory = slot.directory.clone();
         self.fetchers.stop(id);
