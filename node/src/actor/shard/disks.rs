@@ -9,7 +9,7 @@ use kraft_model::log::Log;
 use kraft_model::replica::{DataLog, Producers, high_watermark_to_begin_with};
 use kraft_model::{Offset, Shipped, TopicId, TopicPartition};
 
-use super::homes::{Home, doomed_name, io_error, partitions_in, remove, topic_id};
+use super::homes::{Home, doomed_name, io_error, none_twice, partitions_in, remove, topic_id};
 use super::offsets::{Key, Mark, Offsets, key};
 use crate::storage::{LogConfig, OpenFiles, OpenState, PartitionLog, Recovery, StorageError};
 
@@ -32,6 +32,8 @@ pub enum OpenError {
     Log { directory: PathBuf, path: PathBuf, source: Box<StorageError> },
     #[error("{} is no partition.metadata that names a topic id", path.display())]
     Metadata { directory: PathBuf, path: PathBuf },
+    #[error("{} and {} are the same partition: take one of them away", first.display(), second.display())]
+    Twice { directory: PathBuf, first: PathBuf, second: PathBuf },
 }
 
 impl OpenError {
@@ -40,7 +42,8 @@ impl OpenError {
         match self {
             OpenError::Io { directory, .. }
             | OpenError::Log { directory, .. }
-            | OpenError::Metadata { directory, .. } => directory,
+            | OpenError::Metadata { directory, .. }
+            | OpenError::Twice { directory, .. } => directory,
         }
     }
 }
@@ -100,6 +103,7 @@ impl Disks {
         for directory in &self.directories {
             homes.extend(partitions_in(&directory.path)?.into_iter().map(|home| (directory, home)));
         }
+        none_twice(homes.iter().map(|(_, home)| home))?;
         let next = AtomicUsize::new(0);
         let work = || -> Result<Opened, OpenError> {
             let mut opened = Opened::default();
@@ -315,6 +319,20 @@ mod tests {
     fn disks(home: &Path, is_intact: bool) -> Disks {
         let directory = LogDirectory { path: home.to_owned(), was_clean: false, is_intact };
         Disks::new(vec![directory], 8).expect("the directory is usable")
+    }
+
+    #[test]
+    fn a_partition_in_two_directories_is_refused_and_both_are_named() {
+        let homes = [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
+        homes.iter().for_each(|home| drop(create(&disks(home.path(), true), 1)));
+        let both = homes.each_ref().map(|home| home.path().to_owned());
+        let both = both.map(|path| LogDirectory { path, was_clean: true, is_intact: true });
+        let disks = Disks::new(both.to_vec(), 8).expect("the directories are usable");
+        let error = disks.open_all(LogConfig::default(), 1).err().expect("it is refused");
+        for home in &homes {
+            let path = home.path().join("t-0").display().to_string();
+            assert!(error.to_string().contains(&path), "{error}");
+        }
     }
 
     /// High watermarks, and whether anything is damaged, as a process finds them that begins.
