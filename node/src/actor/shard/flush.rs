@@ -1,5 +1,6 @@
 //! Bringing logs to disk, in groups: while one group is on its way, the next one gathers.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
@@ -33,9 +34,14 @@ impl Flushes {
         self.wanted.insert(id);
     }
 
-    /// Brings a log's full segments to disk with the next group.
-    pub fn want_sealed(&mut self, id: TopicPartition, job: FlushJob) {
-        self.sealed.insert(id, job);
+    /// Brings a log's full segments to disk with the next group. A job that waits already stays: it
+    /// has taken over what the log no longer knows, as that its directory is to be synced.
+    pub fn want_sealed(&mut self, id: TopicPartition, job: impl FnOnce() -> Option<FlushJob>) {
+        if let Entry::Vacant(free) = self.sealed.entry(id)
+            && let Some(job) = job()
+        {
+            free.insert(job);
+        }
     }
 
     pub fn created(&mut self, directory: &Path) {
@@ -104,4 +110,27 @@ impl Shard {
 fn sync_names(created: &[PathBuf]) -> io::Result<()> {
     let parents: BTreeSet<_> = created.iter().filter_map(|directory| directory.parent()).collect();
     parents.into_iter().try_for_each(|parent| File::open(parent)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::batch;
+    use super::*;
+    use crate::storage::{LogConfig, OpenFiles, PartitionLog};
+
+    #[test]
+    fn a_job_that_waits_keeps_its_place() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let config = LogConfig { segment_bytes: 1, ..LogConfig::default() };
+        let (id, home, files) =
+            (TopicPartition::default(), dir.path().join("t-0"), OpenFiles::new(8));
+        let mut log = PartitionLog::create(&home, id.topic, config, files).expect("it is created");
+        let mut flushes = Flushes::default();
+        flushes.want_sealed(id, || log.sealed_flush_job());
+        assert!(flushes.is_empty(), "nothing is sealed yet");
+        (0..2).for_each(|base| log.append(batch(base, 1, &[b"a"])));
+        flushes.want_sealed(id, || log.sealed_flush_job());
+        assert_eq!(flushes.sealed.len(), 1);
+        flushes.want_sealed(id, || panic!("what the waiting job has taken over would be lost"));
+    }
 }

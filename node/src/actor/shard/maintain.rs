@@ -60,9 +60,7 @@ impl Shard {
             marks.push(mark(id, slot));
             // Segments that are full go to disk in the background, so that a crash leaves one of
             // them to read and not many.
-            if let Some(job) = slot.log.sealed_flush_job() {
-                self.flushes.want_sealed(id, job);
-            }
+            self.flushes.want_sealed(id, || slot.log.sealed_flush_job());
             if let Some(garbage) = slot.log.take_garbage() {
                 drop(tokio::task::spawn_blocking(move || {
                     if let Err(error) = garbage.run() {
