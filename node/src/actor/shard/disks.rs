@@ -307,6 +307,7 @@ fn report(path: &Path, recovery: &Recovery) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::offsets::next_number;
     use super::*;
 
     const SIX: Offset = Offset(6);
@@ -355,6 +356,7 @@ mod tests {
             high_watermark: SIX,
             recovery_point,
             log_start: Offset(0),
+            taken: next_number(),
         }
     }
 
