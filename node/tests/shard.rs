@@ -5,9 +5,11 @@ mod shard_support;
 
 use std::time::{Duration, Instant};
 
+use kraft_model::log::Log;
 use kraft_model::replica::Acks;
 use kraft_model::{ErrorCode, NodeId, Offset};
 use kraft_node::kafka::ListOffset;
+use kraft_node::storage::{Checkpoint, LogConfig, OpenFiles, OpenState, PartitionLog, Recovery};
 use shard_support::{Cluster, eventually, fetch, id, produce, run, values};
 
 /// Followers are missed after 300 ms instead of Kafka's 30 s.
@@ -111,6 +113,83 @@ fn a_deposed_leader_drops_what_was_never_committed() {
         .await;
         eventually("the old leader is in sync", async || cluster.isr(0) == [1, 2, 3]).await;
         assert!(cluster.violations().is_empty(), "{:?}", cluster.violations());
+    });
+}
+
+/// A partition's log as the next process would find it if this one were killed now.
+fn after_a_kill(home: &std::path::Path) -> (PartitionLog, Recovery) {
+    let copy = tempfile::tempdir().expect("a directory for the test");
+    for entry in std::fs::read_dir(home.join("orders-0")).expect("a log").flatten() {
+        // What is deleted meanwhile is none of the log.
+        let _ = std::fs::copy(entry.path(), copy.path().join(entry.file_name()));
+    }
+    let of = |checkpoint: Checkpoint| {
+        let all = checkpoint.read(home).expect("a checkpoint");
+        all.get(&("orders".to_owned(), 0)).copied().unwrap_or(Offset::ZERO)
+    };
+    let state = OpenState {
+        recovery_point: of(Checkpoint::RecoveryPoint),
+        log_start: of(Checkpoint::LogStart),
+        high_watermark: of(Checkpoint::HighWatermark),
+        ..OpenState::default()
+    };
+    PartitionLog::open(
+        copy.path(),
+        shard_support::TOPIC,
+        LogConfig::default(),
+        OpenFiles::new(8),
+        state,
+    )
+    .expect("the log opens")
+}
+
+#[test]
+fn what_a_truncation_takes_back_is_not_missed_after_a_kill() {
+    run(async {
+        let mut cluster = Cluster::start(3, &[]).await;
+        cluster.create_topic(1, &[1, 2, 3]);
+        assert!(produce(&cluster.broker(1), 0, "a", Acks::All).await.is_ok());
+        cluster.cut(1);
+        for value in ["lost", "lost too"] {
+            assert!(produce(&cluster.broker(1), 0, value, Acks::Leader).await.is_ok());
+        }
+        // All of it goes to disk, and the checkpoints say so.
+        assert!(cluster.stop(1).await);
+        cluster.elect(0, 2, &[2, 3]);
+        assert!(produce(&cluster.broker(2), 0, "b", Acks::All).await.is_ok());
+        cluster.mend(1);
+        cluster.boot(NodeId(1), true).await;
+        eventually("the old leader has what the new one has", async || {
+            values(&cluster.broker(1), 0).await == ["a", "b"]
+        })
+        .await;
+        let (log, recovery) = after_a_kill(cluster.home(1));
+        assert_eq!((log.end(), recovery.damage), (Offset(2), None));
+    });
+}
+
+#[test]
+fn a_log_that_begins_anew_before_where_it_began_is_not_wiped_after_a_kill() {
+    run(async {
+        let mut cluster = Cluster::start(2, &["min.insync.replicas=1"]).await;
+        cluster.create_topic(1, &[1, 2]);
+        for value in ["a", "b", "c"] {
+            assert!(produce(&cluster.broker(1), 0, value, Acks::All).await.is_ok());
+        }
+        assert_eq!(cluster.broker(1).delete_records(id(0), 2).await, Ok(Offset(2)));
+        // The start is in the checkpoints of the one; the other one loses its disk, and leads.
+        assert!(cluster.stop(1).await && cluster.stop(2).await);
+        std::fs::remove_dir_all(cluster.home(2).join("orders-0")).expect("a log");
+        cluster.boot(NodeId(2), true).await;
+        cluster.elect(0, 2, &[2]);
+        assert!(produce(&cluster.broker(2), 0, "new", Acks::All).await.is_ok());
+        cluster.boot(NodeId(1), true).await;
+        eventually("it has what the leader has", async || {
+            values(&cluster.broker(1), 0).await == ["new"]
+        })
+        .await;
+        let (log, recovery) = after_a_kill(cluster.home(1));
+        assert_eq!((log.start(), log.end(), recovery.damage), (Offset(0), Offset(1), None));
     });
 }
 

@@ -132,6 +132,11 @@ impl SegmentedLog {
         self.sealed.iter().map(|segment| segment.size).sum::<u64>() + self.active.size
     }
 
+    /// Where the first segment begins, at the log's start or before it.
+    pub(super) fn first_base(&self) -> Offset {
+        self.sealed.first().map_or(self.active.base, |first| first.base)
+    }
+
     pub fn segment_count(&self) -> usize {
         self.sealed.len() + 1
     }

@@ -123,21 +123,26 @@ pub(super) fn write_snapshot(
     let found = source.visit(from, |header| producers.note(header));
     match found {
         Ok(()) => {}
-        // Retention took a segment away meanwhile, or it is damaged: there will be another
-        // snapshot, and until then the headers are read from the log.
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) =>
-        {
-            return Ok(());
-        }
+        Err(error) if is_no_failure(&error) => return Ok(()),
         Err(error) => return Err(failed(error)),
     }
     producers.forget_the_oldest();
     durable::replace_file(&path, &encode(&producers)).map_err(failed)?;
-    if !limit.covers(at) {
-        fs::remove_file(&path).map_err(failed)?;
+    if limit.covers(at) {
+        return Ok(());
     }
-    Ok(())
+    match fs::remove_file(&path) {
+        // The truncation has removed it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(failed),
+    }
+}
+
+/// Retention took a segment away meanwhile, a truncation its end, or it is damaged: there will be
+/// another snapshot, and until then the headers are read from the log.
+fn is_no_failure(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    matches!(error.kind(), NotFound | UnexpectedEof | InvalidData)
 }
 
 /// The newest whole snapshot at or below `at`, or nothing at the front of everything.
@@ -160,6 +165,16 @@ fn latest_snapshot(dir: &Path, at: Offset) -> (Offset, Producers) {
 pub(super) fn remove_snapshots_above(dir: &Path, end: Offset) {
     for (at, path) in snapshots(dir) {
         if at > end {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Makes the snapshots below the first segment's base go away: the log holds nothing of what they
+/// summarise.
+pub(super) fn remove_snapshots_below(dir: &Path, base: Offset) {
+    for (at, path) in snapshots(dir) {
+        if at < base {
             let _ = fs::remove_file(path);
         }
     }

@@ -7,6 +7,7 @@ use kraft_model::Offset;
 use super::error::StorageError;
 use super::files::FileKind;
 use super::log::SegmentedLog;
+use super::producers;
 
 impl SegmentedLog {
     /// Where the log should start by `retention.ms` and `retention.bytes`: whole segments that are
@@ -67,17 +68,28 @@ impl SegmentedLog {
         }
         let bases = self.sealed.iter().skip(1).map(|s| s.base).chain([self.active.base]);
         let passed = bases.take(self.sealed.len()).take_while(|next| *next <= start).count();
-        for index in 0..passed {
-            let base = self.sealed[index].base;
-            if let Err(source) = self.set_aside(base) {
-                let path = self.home.path(FileKind::Log, base);
-                self.fail(StorageError::Io { operation: "rename", path, source });
-                return;
-            }
+        if passed > 0
+            && let Err(source) = self.drop_front(passed)
+        {
+            let path = self.home.dir.to_path_buf();
+            self.fail(StorageError::Io { operation: "drop the front of the log in", path, source });
+            return;
         }
-        self.sealed.drain(..passed);
         self.start = start;
         self.flushed = self.flushed.max(start);
         self.epochs_changed |= self.epochs.advance_start(start);
+    }
+
+    /// Sets the first `count` sealed segments aside.
+    fn drop_front(&mut self, count: usize) -> io::Result<()> {
+        if count == self.sealed.len() && self.active.size == 0 {
+            // Its name is what remembers where the log goes on: it is there before the others go.
+            self.home.create(FileKind::Log, self.active.base)?;
+        }
+        let passed: Vec<Offset> = self.sealed[..count].iter().map(|segment| segment.base).collect();
+        passed.into_iter().try_for_each(|base| self.set_aside(base))?;
+        self.sealed.drain(..count);
+        producers::remove_snapshots_below(&self.home.dir, self.first_base());
+        Ok(())
     }
 }

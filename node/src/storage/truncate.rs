@@ -1,7 +1,8 @@
 //! What goes away at a log's end, and all of it: truncation, and a new beginning.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::path::PathBuf;
 
 use kraft_model::Offset;
 
@@ -10,7 +11,17 @@ use super::files::FileKind;
 use super::log::SegmentedLog;
 use super::producers;
 use super::read::locate;
-use super::segment::ActiveSegment;
+use super::segment::{ActiveSegment, Home};
+
+/// The end of the name of a first segment that takes the place of all others.
+pub(super) const BEGUN: &str = ".begun";
+
+/// The file with which a log begins anew, until the others are out of the way.
+pub(super) fn begun_path(home: &Home, start: Offset) -> PathBuf {
+    let mut name = home.path(FileKind::Log, start).into_os_string();
+    name.push(BEGUN);
+    name.into()
+}
 
 impl SegmentedLog {
     /// Drops everything at and above `to`; a batch that holds `to` goes as a whole. If the log starts
@@ -66,13 +77,9 @@ impl SegmentedLog {
             return;
         }
         let bases: Vec<_> = self.sealed.iter().map(|segment| segment.base).collect();
-        let result = bases
-            .into_iter()
-            .chain([self.active.base])
-            .try_for_each(|base| self.set_aside(base))
-            // The file's name is what remembers the start.
-            .and_then(|()| self.home.create(FileKind::Log, start).map(drop));
-        if let Err(source) = result {
+        let bases = bases.into_iter().chain([self.active.base]);
+        let begun = File::create(begun_path(&self.home, start));
+        if let Err(source) = begun.and_then(|_| self.replace_segments(bases, start)) {
             let path = self.home.path(FileKind::Log, start);
             self.fail(StorageError::Io { operation: "restart the log at", path, source });
             return;
@@ -84,6 +91,18 @@ impl SegmentedLog {
         self.flush_limit.lower(Offset::ZERO);
         producers::remove_snapshots_above(&self.home.dir, Offset(-1));
         (self.epochs_changed, self.names_changed) = (true, true);
+    }
+
+    /// The file for `start` is there already, under another name: whoever is killed in between leaves
+    /// what the next process completes, and never a log without any segment. The name is what
+    /// remembers the start.
+    pub(super) fn replace_segments(
+        &mut self,
+        mut bases: impl Iterator<Item = Offset>,
+        start: Offset,
+    ) -> io::Result<()> {
+        bases.try_for_each(|base| self.set_aside(base))?;
+        fs::rename(begun_path(&self.home, start), self.home.path(FileKind::Log, start))
     }
 
     /// Renames a segment's files out of the way; [`SegmentedLog::take_garbage`] deletes them. The

@@ -109,6 +109,69 @@ fn retention_by_size_and_time_drops_whole_segments_below_the_high_watermark() {
     log.advance_start(end);
     assert_eq!((log.start(), log.size()), (end, 0));
     assert_eq!(log.last_epoch(), 1, "the epoch outlives its records");
+    // Killed before it was noted anywhere else where the log starts.
+    let (mut log, recovery) = home.crash();
+    assert_eq!((log.start(), log.end(), recovery.damage), (end, end, None));
+    append(&mut log, 2, batch(1, 10, 1));
+    assert_eq!(bases(&log), [end.0], "no offset is given away twice");
+}
+
+#[test]
+fn a_new_beginning_that_a_kill_cut_short_is_completed() {
+    for start in [0, 30, 500] {
+        let home = Home::new(small());
+        let mut log = home.create();
+        (0..50).for_each(|_| append(&mut log, 1, batch(1, 200, 1)));
+        let flushed = log.flush_job().run().unwrap();
+        log.flushed_up_to(flushed);
+        let state = OpenState { recovery_point: log.flushed(), ..OpenState::default() };
+        drop(log);
+        // The first thing that it does; some of the others are out of the way already.
+        std::fs::write(home.path().join(format!("{start:020}.log.begun")), "").unwrap();
+        let first = &home.files(".log")[0];
+        std::fs::rename(first, format!("{}.1.deleted", first.display())).unwrap();
+        let (mut log, recovery) = home.open(state);
+        assert_eq!((log.start().0, log.end().0, recovery.damage), (start, start, None));
+        assert_eq!((home.files(".log").len(), home.files(".begun").len()), (1, 0));
+        append(&mut log, 2, batch(1, 10, 1));
+        assert_eq!(bases(&log), [start]);
+    }
+}
+
+#[test]
+fn a_truncation_while_a_flush_is_under_way_makes_a_snapshot_void_and_fails_nothing() {
+    let home = Home::new(small());
+    let mut log = home.create();
+    (0..200).for_each(|i| append(&mut log, 1, from_producer(1, i64::from(i % 3), i / 3)));
+    for to in [130, 70, 10] {
+        let job = log.flush_job();
+        log.truncate(Offset(to));
+        log.flushed_up_to(job.run().unwrap());
+        assert_eq!(log.flushed(), Offset(to));
+        assert_eq!(log.headers_from(Offset(0)).last().map(|last| last.end), Some(Offset(to)));
+        (0..100).for_each(|i| append(&mut log, 2, from_producer(1, 7, i)));
+    }
+}
+
+#[test]
+fn producer_snapshots_go_with_the_segments_that_they_summarise() {
+    let home = Home::new(small());
+    let mut log = home.create();
+    (0..200).for_each(|i| append(&mut log, 1, from_producer(1, i64::from(i % 3), i / 3)));
+    let flushed = log.flush_job().run().unwrap();
+    log.flushed_up_to(flushed);
+    let all = home.files(".snapshot");
+    assert!(all.len() > 2);
+    log.advance_start(Offset(150));
+    let first = home.files(".log")[0].file_stem().unwrap().to_owned();
+    let left = home.files(".snapshot");
+    assert!(!left.is_empty() && left.len() < all.len(), "{left:?}");
+    assert!(left.iter().all(|path| path.file_stem() >= Some(&*first)), "{left:?}");
+    assert_eq!(log.headers_from(log.start()).last().map(|last| last.end), Some(log.end()));
+    // One that a flush under way has written late goes at the next start.
+    std::fs::write(&all[0], "").unwrap();
+    let (log, _) = home.open(OpenState { log_start: Offset(150), ..OpenState::default() });
+    assert_eq!((home.files(".snapshot"), log.start()), (left, Offset(150)));
 }
 
 #[test]

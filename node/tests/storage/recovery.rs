@@ -121,11 +121,12 @@ fn a_tear_in_the_batch_that_the_log_starts_in_is_no_damage_and_brings_nothing_ba
         drop(log);
         let file = std::fs::OpenOptions::new().write(true).open(&home.files(".log")[0]).unwrap();
         file.set_len(left(size)).unwrap();
-        home.open(OpenState { recovery_point, log_start, ..OpenState::default() })
+        let opened = home.open(OpenState { recovery_point, log_start, ..OpenState::default() });
+        (opened, home)
     };
     let lefts: [&dyn Fn(u64) -> u64; 4] = [&|all| all - 1, &|all| all / 2, &|_| 1, &|_| 0];
     for left in lefts {
-        let (mut log, recovery) = tear(left);
+        let ((mut log, recovery), _home) = tear(left);
         assert_eq!(recovery.damage, None, "nothing of it was flushed");
         assert_eq!((log.start(), log.end()), (Offset(4), Offset(4)), "deleted stays deleted");
         append(&mut log, 2, batch(1, 30, 1));

@@ -142,6 +142,7 @@ impl Shard {
     fn end_turn(&mut self, context: &mut Context<Shard>) {
         add(&self.metrics.turns, 1);
         self.work_on_time();
+        self.lower_marks();
         self.send_answers();
         self.send_fetches();
         self.wake_fetches();

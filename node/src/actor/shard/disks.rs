@@ -9,7 +9,7 @@ use kraft_model::log::Log;
 use kraft_model::replica::{DataLog, Producers, high_watermark_to_begin_with};
 use kraft_model::{Offset, Shipped, TopicPartition};
 
-use super::homes::{Home, doomed_name, io_error, partitions_in, remove, topic_id};
+use super::homes::{Home, doomed_name, io_error, none_twice, partitions_in, remove, topic_id};
 use super::offsets::{Key, Mark, Offsets, key};
 use crate::storage::{LogConfig, OpenFiles, OpenState, PartitionLog, Recovery, StorageError};
 
@@ -35,6 +35,8 @@ pub enum OpenError {
     Log { directory: PathBuf, path: PathBuf, source: Box<StorageError> },
     #[error("{} is no partition.metadata that names a topic id", path.display())]
     Metadata { directory: PathBuf, path: PathBuf },
+    #[error("{} and {} are the same partition: take one of them away", first.display(), second.display())]
+    Twice { directory: PathBuf, first: PathBuf, second: PathBuf },
 }
 
 impl OpenError {
@@ -43,7 +45,8 @@ impl OpenError {
         match self {
             OpenError::Io { directory, .. }
             | OpenError::Log { directory, .. }
-            | OpenError::Metadata { directory, .. } => directory,
+            | OpenError::Metadata { directory, .. }
+            | OpenError::Twice { directory, .. } => directory,
         }
     }
 }
@@ -107,6 +110,7 @@ impl Disks {
         for directory in &self.directories {
             homes.extend(partitions_in(&directory.path)?.into_iter().map(|home| (directory, home)));
         }
+        none_twice(homes.iter().map(|(_, home)| home))?;
         let next = AtomicUsize::new(0);
         let work = || -> Result<Opened, OpenError> {
             let mut opened = Opened::default();

@@ -1,5 +1,6 @@
 //! Bringing logs to disk, in groups: while one group is on its way, the next one gathers.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
@@ -41,9 +42,14 @@ impl Flushes {
         self.wanted.insert(id);
     }
 
-    /// Brings a log's full segments to disk with the next group.
-    pub fn want_sealed(&mut self, id: TopicPartition, job: FlushJob) {
-        self.sealed.insert(id, job);
+    /// Brings a log's full segments to disk with the next group. A job that waits already stays: it
+    /// has taken over what the log no longer knows, as that its directory is to be synced.
+    pub fn want_sealed(&mut self, id: TopicPartition, job: impl FnOnce() -> Option<FlushJob>) {
+        if let Entry::Vacant(free) = self.sealed.entry(id)
+            && let Some(job) = job()
+        {
+            free.insert(job);
+        }
     }
 
     pub fn created(&mut self, directory: &Path) {

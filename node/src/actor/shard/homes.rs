@@ -20,9 +20,9 @@ pub(super) struct Home {
     pub id: TopicPartition,
 }
 
-/// The partitions in a log directory; what was being deleted is deleted.
+/// The partitions in a log directory, in order; what was being deleted is deleted.
 pub(super) fn partitions_in(directory: &Path) -> Result<Vec<Home>, OpenError> {
-    let mut homes = BTreeMap::new();
+    let mut homes = Vec::new();
     let failed = |source| io_error("list", directory, directory, source);
     for entry in fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -36,10 +36,28 @@ pub(super) fn partitions_in(directory: &Path) -> Result<Vec<Home>, OpenError> {
             let topic: Arc<str> = topic.into();
             let Some(id) = topic_id(directory, &path)? else { continue };
             let id = TopicPartition { topic: id, partition };
-            homes.insert(id, Home { path, topic, id });
+            homes.push(Home { path, topic, id });
         }
     }
-    Ok(homes.into_values().collect())
+    homes.sort_by_key(|home| home.id);
+    Ok(homes)
+}
+
+/// A partition that has two directories, as after a copy to another disk: which of the logs holds
+/// what was acknowledged, only the operator knows.
+pub(super) fn none_twice<'a>(homes: impl Iterator<Item = &'a Home>) -> Result<(), OpenError> {
+    let mut seen = BTreeMap::new();
+    for home in homes {
+        if let Some(first) = seen.insert(home.id, &home.path) {
+            let directory = home.path.parent().unwrap_or(&home.path).to_owned();
+            return Err(OpenError::Twice {
+                directory,
+                first: first.clone(),
+                second: home.path.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// `topic-3` is partition 3 of `topic`; the metadata log's directory is nobody's partition.

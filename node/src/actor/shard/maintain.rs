@@ -1,5 +1,8 @@
 //! What is done now and then: checkpoints, retention, deleting files, the orderly stop.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kraft_model::log::Log;
@@ -9,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::actor::Shard;
 use super::disks::FoundLog;
-use super::offsets::Mark;
+use super::offsets::{Mark, next_number};
 use super::slot::Slot;
 use crate::storage::PartitionLog;
 
@@ -28,6 +31,8 @@ const PRODUCER_EXPIRATION_MS: i64 = 24 * 3_600_000;
 pub(super) struct Maintenance {
     checkpoint_at: Instant,
     retention_at: Instant,
+    /// Partitions whose log lost, during this turn, something that the checkpoints may count on.
+    fallen: BTreeSet<TopicPartition>,
 }
 
 impl Maintenance {
@@ -35,7 +40,13 @@ impl Maintenance {
         Maintenance {
             checkpoint_at: now + CHECKPOINT_INTERVAL,
             retention_at: now + RETENTION_INTERVAL,
+            fallen: BTreeSet::new(),
         }
+    }
+
+    /// The log's start or recovery point has fallen.
+    pub fn fell(&mut self, id: TopicPartition) {
+        self.fallen.insert(id);
     }
 
     pub fn next_due(&self, is_moving: bool) -> Option<Instant> {
@@ -56,6 +67,24 @@ impl Shard {
         }
     }
 
+    /// What truncations have taken back during this turn is taken back in the checkpoints, before
+    /// anything leaves that rests on it: a process that is killed a moment later would else miss
+    /// what nobody lost, or take the log's new front for what was deleted. That is rare, and worth
+    /// the wait for the device.
+    pub(super) fn lower_marks(&mut self) {
+        let mut marks: BTreeMap<Arc<Path>, Vec<Mark>> = BTreeMap::new();
+        for id in std::mem::take(&mut self.maintenance.fallen) {
+            let Some(slot) = self.slots.get(&id).filter(|slot| !slot.is_offline) else { continue };
+            marks.entry(Arc::clone(&slot.directory)).or_default().push(mark(id, slot));
+        }
+        for marks in marks.into_values() {
+            let fallen: Vec<_> = marks.iter().map(|mark| mark.id).collect();
+            if let Err(error) = self.disks.checkpoint(marks) {
+                fallen.into_iter().for_each(|id| self.fail(id, &error.to_string()));
+            }
+        }
+    }
+
     /// Writes where the partitions stand that have moved, and starts what is due for their files.
     fn checkpoint(&mut self) {
         let moved = std::mem::take(&mut self.watermarks_moved);
@@ -65,9 +94,7 @@ impl Shard {
             marks.push(mark(id, slot));
             // Segments that are full go to disk in the background, so that a crash leaves one of
             // them to read and not many.
-            if let Some(job) = slot.log.sealed_flush_job() {
-                self.flushes.want_sealed(id, job);
-            }
+            self.flushes.want_sealed(id, || slot.log.sealed_flush_job());
             if let Some(garbage) = slot.log.take_garbage() {
                 drop(tokio::task::spawn_blocking(move || {
                     if let Err(error) = garbage.run() {
@@ -165,6 +192,7 @@ fn mark(id: TopicPartition, slot: &Slot) -> Mark {
         high_watermark: slot.replica.high_watermark(),
         recovery_point: slot.log.flushed(),
         log_start: slot.start(),
+        taken: next_number(),
     }
 }
 
@@ -177,6 +205,7 @@ fn mark_of_found(id: TopicPartition, found: &FoundLog) -> Mark {
         high_watermark: found.high_watermark,
         recovery_point: found.log.flushed(),
         log_start: found.log.start(),
+        taken: next_number(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kraft_model::{Offset, TopicPartition};
 
@@ -19,6 +20,22 @@ pub(super) struct Mark {
     pub high_watermark: Offset,
     pub recovery_point: Offset,
     pub log_start: Offset,
+    /// When, as [`next_number`] counts.
+    pub taken: u64,
+}
+
+/// Numbers marks in the order in which they are taken: they may be written in another one.
+pub(super) fn next_number() -> u64 {
+    static TAKEN: AtomicU64 = AtomicU64::new(1);
+    TAKEN.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Who has a name.
+struct Owner {
+    /// The log's number.
+    log: u64,
+    /// The number of the latest mark.
+    noted: u64,
 }
 
 /// A topic's name and a partition, by which Kafka's files name it.
@@ -33,9 +50,9 @@ pub(super) struct Offsets {
     high_watermarks: PartitionOffsets,
     recovery_points: PartitionOffsets,
     log_starts: PartitionOffsets,
-    /// The number of the log that has the name now: it may have been another topic's, or this
-    /// partition's before it left and came back.
-    owners: BTreeMap<Key, u64>,
+    /// Who has the name now: it may have been another topic's, or this partition's before it left and
+    /// came back.
+    owners: BTreeMap<Key, Owner>,
     /// What was forgotten and is still in the files.
     on_disk: BTreeSet<Key>,
 }
@@ -73,13 +90,18 @@ impl Offsets {
     }
 
     pub fn hand_over(&mut self, key: Key, log: u64) {
-        self.owners.insert(key, log);
+        self.owners.insert(key, Owner { log, noted: next_number() });
     }
 
-    /// A mark may come late, when its log is gone.
+    /// A mark may come late, when its log is gone, or behind one that was taken after it: what a
+    /// truncation has lowered since must stay low.
     pub fn note(&mut self, mark: &Mark) {
         let key = key(&mark.topic, mark.id);
-        if self.owners.get(&key) == Some(&mark.log) {
+        if let Some(owner) = self.owners.get_mut(&key)
+            && owner.log == mark.log
+            && owner.noted < mark.taken
+        {
+            owner.noted = mark.taken;
             self.high_watermarks.insert(key.clone(), mark.high_watermark);
             self.recovery_points.insert(key.clone(), mark.recovery_point);
             self.log_starts.insert(key, mark.log_start);
@@ -110,5 +132,32 @@ impl Offsets {
         Checkpoint::RecoveryPoint.write(directory, &self.recovery_points)?;
         self.on_disk.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_that_was_taken_earlier_and_is_written_later_changes_nothing() {
+        let (id, mut offsets) = (TopicPartition::default(), Offsets::default());
+        let mark = |recovery_point| Mark {
+            directory: Path::new("").into(),
+            topic: "t".into(),
+            id,
+            high_watermark: Offset::ZERO,
+            recovery_point,
+            log_start: Offset::ZERO,
+            log: 7,
+            taken: next_number(),
+        };
+        let of_a_replica_that_went = mark(Offset(9));
+        offsets.hand_over(key("t", id), 7);
+        let (high, lowered) = (mark(Offset(6)), mark(Offset(2)));
+        for late in [lowered, high, of_a_replica_that_went] {
+            offsets.note(&late);
+            assert_eq!(offsets.of(&key("t", id)).recovery_point, Offset(2));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One event through one replica's machine, and its effects.
 
 use kraft_model::TopicPartition;
+use kraft_model::log::Log;
 use kraft_model::replica::{Effect, Event, Timer};
 
 use super::actor::Shard;
@@ -20,7 +21,11 @@ impl Shard {
         let mut effects = std::mem::take(&mut self.effects);
         let Slot { track, replica, log, .. } = slot;
         let before = ReplicaStands::of(replica);
+        let (start, flushed) = (log.start(), log.flushed());
         self.recorder.replica(track, replica, log, event, &mut effects);
+        if log.start() < start || log.flushed() < flushed {
+            self.maintenance.fell(id);
+        }
         // What the machine concluded from an append that is not there must not leave, nor what a
         // broken promise has led to.
         if let Some(failure) = log.failure() {

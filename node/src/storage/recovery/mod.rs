@@ -2,6 +2,7 @@
 
 mod epochs;
 mod found;
+mod names;
 
 use std::fs::{self, File};
 use std::io;
@@ -21,6 +22,7 @@ use crate::storage::scan::{Verdict, former_end, scan_segment};
 use crate::storage::segment::{ActiveSegment, Segment};
 
 pub use found::{Damage, OpenState, Recovery};
+pub(super) use names::segment_base;
 
 impl SegmentedLog {
     /// Opens the log in `dir`, recovering what needs to be. Reads and writes: not on an arbiter.
@@ -34,10 +36,9 @@ impl SegmentedLog {
         files: Arc<OpenFiles>,
         state: OpenState,
     ) -> Result<(SegmentedLog, Recovery), StorageError> {
-        let state = state.beyond_the_start();
         let mut log = SegmentedLog::empty(dir, config, files, state.log_start);
+        let (bases, state) = log.take_up_names(state.beyond_the_start())?;
         let mut recovery = Recovery::default();
-        let bases = log.list()?;
         if let Some(&last) = bases.last() {
             log.start = state.log_start.max(bases[0]);
             let mut opening = Opening { log: &mut log, recovery: &mut recovery, state, bases };
@@ -49,6 +50,7 @@ impl SegmentedLog {
             recovery.damage = Some(missing(dir, state));
         }
         producers::remove_snapshots_above(dir, log.end());
+        producers::remove_snapshots_below(dir, log.first_base());
         if log.end() < log.start {
             // What is below was deleted, and its offsets are not given away again.
             log.restart_at(log.start);
@@ -63,33 +65,6 @@ impl SegmentedLog {
         }
         Ok((log, recovery))
     }
-
-    /// The bases of the segments in the directory, in order. Leftovers of deletions go to the
-    /// garbage, those of unfinished writes at once.
-    fn list(&mut self) -> Result<Vec<Offset>, StorageError> {
-        let dir = self.home.dir.clone();
-        let mut bases = Vec::new();
-        for entry in fs::read_dir(&dir).context("list", &dir)? {
-            let path = entry.context("list", &dir)?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if name.ends_with(".deleted") {
-                self.garbage.push(path);
-            } else if name.ends_with(".tmp") {
-                fs::remove_file(&path).context("delete", &path)?;
-            } else if let Some(base) = segment_base(name) {
-                bases.push(base);
-            }
-        }
-        bases.sort_unstable();
-        Ok(bases)
-    }
-}
-
-/// The base that a segment's name says.
-pub(super) fn segment_base(name: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(".log")?;
-    let is_base = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_base.then(|| digits.parse().ok().map(Offset))?
 }
 
 fn missing(dir: &Path, state: OpenState) -> Damage {

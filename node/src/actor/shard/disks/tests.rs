@@ -5,6 +5,7 @@ use std::sync::Barrier;
 use kraft_model::TopicId;
 
 use super::*;
+use crate::actor::shard::offsets::next_number;
 
 const SIX: Offset = Offset(6);
 
@@ -39,6 +40,7 @@ fn mark(log: &FoundLog, topic: u64, recovery_point: Offset) -> Mark {
         high_watermark: SIX,
         recovery_point,
         log_start: Offset(0),
+        taken: next_number(),
     }
 }
 
@@ -112,5 +114,19 @@ fn a_name_passes_to_the_next_topic_while_another_shard_deletes_the_one_before() 
         let path = home.path().join("t-0");
         let owner = topic_id(home.path(), &path).expect("it is readable");
         assert_eq!(owner, Some(id(topic).topic), "the newest topic has the name");
+    }
+}
+
+#[test]
+fn a_partition_in_two_directories_is_refused_and_both_are_named() {
+    let homes = [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
+    homes.iter().for_each(|home| drop(create(&disks(home.path(), true), 1)));
+    let both = homes.each_ref().map(|home| home.path().to_owned());
+    let both = both.map(|path| LogDirectory { path, was_clean: true, is_intact: true });
+    let disks = Disks::new(both.to_vec(), 8).expect("the directories are usable");
+    let error = disks.open_all(LogConfig::default(), 1).err().expect("it is refused");
+    for home in &homes {
+        let path = home.path().join("t-0").display().to_string();
+        assert!(error.to_string().contains(&path), "{error}");
     }
 }

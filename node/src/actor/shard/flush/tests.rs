@@ -3,6 +3,7 @@
 use super::super::publish::Publication;
 use super::super::testing::{ID, batch, create, shard};
 use super::*;
+use crate::storage::{LogConfig, OpenFiles, PartitionLog};
 
 #[tokio::test]
 async fn what_became_of_an_earlier_log_of_a_partition_says_nothing_of_the_present_one() {
@@ -34,4 +35,19 @@ async fn what_became_of_an_earlier_log_of_a_partition_says_nothing_of_the_presen
     };
     shard.flushed(group, named);
     assert_eq!(shard.slots[&ID].log.flushed().0, 1);
+}
+
+#[test]
+fn a_job_that_waits_keeps_its_place() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let config = LogConfig { segment_bytes: 1, ..LogConfig::default() };
+    let (id, home, files) = (TopicPartition::default(), dir.path().join("t-0"), OpenFiles::new(8));
+    let mut log = PartitionLog::create(&home, id.topic, config, files).expect("it is created");
+    let mut flushes = Flushes::default();
+    flushes.want_sealed(id, || log.sealed_flush_job());
+    assert!(flushes.is_empty(), "nothing is sealed yet");
+    (0..2).for_each(|base| log.append(batch(base, 1, &[b"a"])));
+    flushes.want_sealed(id, || log.sealed_flush_job());
+    assert_eq!(flushes.sealed.len(), 1);
+    flushes.want_sealed(id, || panic!("what the waiting job has taken over would be lost"));
 }
