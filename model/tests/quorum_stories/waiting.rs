@@ -107,3 +107,15 @@ fn an_observer_that_knows_nobody_waits_for_a_link_and_for_no_time() {
     assert_eq!(asked(&mut cluster), [0; 0]);
     assert!(cluster.node(3).timers.is_empty(), "{:?}", cluster.node(3).timers);
 }
+
+/// Who has no leader and nobody to ask has waited in vain: its time begins when a majority is there.
+#[test]
+fn an_election_is_waited_for_anew_when_a_majority_is_linked_and_not_at_every_link() {
+    let mut cluster = Cluster::new(5, 0);
+    let mut begins_anew = |id| {
+        cluster.nodes[0].set.clear();
+        cluster.step(1, Event::Connected(NodeId(id)));
+        cluster.node(1).set.iter().any(|timer| matches!(timer, Timer::Election(_)))
+    };
+    assert_eq!([2, 3, 4, 5].map(&mut begins_anew), [false, true, false, false]);
+}
