@@ -20,7 +20,7 @@ pub enum Event<B> {
     /// epoch in which it led before it restarted and lost what it had not flushed.
     View(Box<View>),
     /// A client's record batch, checked for form and CRC by the shell. Answered by
-    /// [`Effect::Reply`], unless `acks` is [`Acks::None`].
+    /// [`Effect::Reply`], with [`Acks::None`] at once.
     Append {
         request: RequestId,
         batch: B,

@@ -73,7 +73,6 @@ impl<R: Rules> Replica<R> {
         let before = log.end();
         match self.write(log, batch, acks) {
             Ok(written) => self.acknowledge(log, request, written, acks, fx),
-            Err(_) if acks == Acks::None => {}
             Err(error) => fx.push(Effect::Reply { request, result: Err(error) }),
         }
         if log.end() != before {
@@ -130,12 +129,15 @@ impl<R: Rules> Replica<R> {
         let waits = !appended.duplicate || self.rules.holds(Guard::DuplicateAboveHighWatermark);
         let Role::Leader(leader) = &mut self.role else { return };
         match acks {
-            Acks::None => {}
             Acks::All if end > high_watermark && waits => {
                 leader.waiting.commit.push(request, end, appended);
             }
             Acks::Leader if end > own_end => leader.waiting.flush.push(request, end, appended),
-            Acks::All | Acks::Leader => fx.push(Effect::Reply { request, result: Ok(appended) }),
+            // Whoever wants no acknowledgement is answered for the shell, which ends its connection
+            // where the batch was refused.
+            Acks::All | Acks::Leader | Acks::None => {
+                fx.push(Effect::Reply { request, result: Ok(appended) });
+            }
         }
     }
 

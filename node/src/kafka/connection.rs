@@ -116,7 +116,7 @@ where
         slots: Arc::new(Semaphore::new(limits::REQUESTS_IN_FLIGHT)),
         pending,
     };
-    let responses = Responses { write, queue, idle: limits.idle };
+    let responses = Responses { write, handlers: Handlers::new(queue), idle: limits.idle };
     let reading = async move { requests.run().await };
     let writing = responses.run();
     tokio::pin!(reading, writing);
@@ -204,7 +204,7 @@ async fn begin<B: Backend>(context: Rc<Context<B>>, request: ClientRequest, held
 /// The writing half: waits for handlers in order and writes what is finished.
 struct Responses<W> {
     write: W,
-    queue: mpsc::Receiver<Pending>,
+    handlers: Handlers,
     idle: Duration,
 }
 
@@ -212,45 +212,79 @@ impl<W: AsyncWrite + Unpin> Responses<W> {
     /// Handlers go on while a client is slow to take what was answered before: one that waits for its
     /// turn, or for room that it was given, would hold up others'.
     async fn run(self) -> Result<(), ConnectionError> {
-        let Responses { mut write, mut queue, idle } = self;
-        let mut pipeline = FuturesOrdered::new();
-        let mut finished = VecDeque::new();
-        let mut open = true;
-        while open || !pipeline.is_empty() || !finished.is_empty() {
-            let mut out = SegmentedBuf::new();
-            while out.remaining() < limits::RESPONSE_COALESCE
-                && let Some(answered) = finished.pop_front()
-            {
-                encode(answered, &mut out)?;
+        let Responses { mut write, mut handlers, idle } = self;
+        while !handlers.are_over() {
+            let out = handlers.encode_finished()?;
+            if !out.has_remaining() {
+                // An answer that is nothing, as with acks=0, may have been the last one.
+                if !handlers.are_over() {
+                    handlers.go_on().await;
+                }
+                continue;
             }
-            let is_writing = out.has_remaining();
             let writing = timeout(idle, write_out(&mut write, out));
             tokio::pin!(writing);
-            loop {
+            let written = loop {
                 tokio::select! {
                     biased;
-                    written = &mut writing, if is_writing => {
-                        written.map_err(|_| ConnectionError::WriteTimeout)??;
-                        break;
-                    }
-                    Some(answered) = pipeline.next(), if !pipeline.is_empty() => {
-                        finished.push_back(answered);
-                        // Whatever else is finished leaves with it.
-                        while let Some(Some(answered)) = pipeline.next().now_or_never() {
-                            finished.push_back(answered);
-                        }
-                    }
-                    next = queue.recv(), if open => match next {
-                        Some(pending) => pipeline.push_back(pending),
-                        None => open = false,
-                    },
+                    written = &mut writing => break written,
+                    () = handlers.go_on() => {}
                 }
-                if !is_writing {
-                    break;
-                }
-            }
+            };
+            written.map_err(|_| ConnectionError::WriteTimeout)??;
         }
         Ok(())
+    }
+}
+
+/// The connection's handlers, in the order of their requests.
+struct Handlers {
+    queue: mpsc::Receiver<Pending>,
+    /// More may come.
+    is_open: bool,
+    running: FuturesOrdered<Pending>,
+    /// What is to be written. Each holds its slot, which bounds them.
+    finished: VecDeque<Answered>,
+}
+
+impl Handlers {
+    fn new(queue: mpsc::Receiver<Pending>) -> Handlers {
+        let (running, finished) = (FuturesOrdered::new(), VecDeque::new());
+        Handlers { queue, is_open: true, running, finished }
+    }
+
+    fn are_over(&self) -> bool {
+        !self.is_open && self.running.is_empty() && self.finished.is_empty()
+    }
+
+    /// Until another one has begun or finished; where there is none, for ever. Nothing is lost if it is
+    /// not waited for to the end.
+    async fn go_on(&mut self) {
+        tokio::select! {
+            biased;
+            Some(answered) = self.running.next(), if !self.running.is_empty() => {
+                self.finished.push_back(answered);
+                // Whatever else is finished leaves with it.
+                while let Some(Some(answered)) = self.running.next().now_or_never() {
+                    self.finished.push_back(answered);
+                }
+            }
+            next = self.queue.recv(), if self.is_open => match next {
+                Some(pending) => self.running.push_back(pending),
+                None => self.is_open = false,
+            },
+            else => std::future::pending().await,
+        }
+    }
+
+    fn encode_finished(&mut self) -> Result<SegmentedBuf, ConnectionError> {
+        let mut out = SegmentedBuf::new();
+        while out.remaining() < limits::RESPONSE_COALESCE
+            && let Some(answered) = self.finished.pop_front()
+        {
+            encode(answered, &mut out)?;
+        }
+        Ok(out)
     }
 }
 

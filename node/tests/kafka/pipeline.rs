@@ -66,6 +66,26 @@ fn batches_of_one_connection_keep_their_order_where_the_first_has_to_wait() {
     });
 }
 
+/// Whoever wants no acknowledgement may be gone before its last batch is in the log.
+#[test]
+fn a_client_that_closes_after_its_last_batch_is_served_to_the_end() {
+    run(async {
+        let backend = FakeBackend::new();
+        backend.add_topic(TOPIC, 1);
+        let room = Rc::new(Notify::new());
+        *backend.room.borrow_mut() = Some(room.clone());
+        let mut client = Client::connect(&backend);
+        client.send(&produce(TOPIC, 0, 0, batch(1, &[8; 10]).freeze()), 9).await;
+        client.stream.shutdown().await.expect("it is open");
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        room.notify_one();
+        client.served.await.expect("no panic").expect("an orderly end");
+        assert_eq!(backend.submitted().len(), 1);
+    });
+}
+
 #[test]
 fn a_batch_that_gets_room_takes_it_while_its_client_does_not_read() {
     run(async {

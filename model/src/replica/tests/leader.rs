@@ -24,17 +24,18 @@ fn acks_all_waits_until_the_whole_isr_has_fetched_past_the_record() {
 }
 
 #[test]
-fn acks_leader_is_answered_at_once_and_acks_none_never() {
+fn acks_leader_and_acks_none_are_answered_at_once() {
     let mut leader = Bench::leader();
     assert_eq!(replies(&leader.append(1, Acks::Leader)), [(1, Ok(0))]);
-    assert_eq!(replies(&leader.append(2, Acks::None)), []);
+    assert_eq!(replies(&leader.append(2, Acks::None)), [(2, Ok(1))]);
     assert_eq!(leader.log.end(), Offset(2));
 }
 
 #[test]
-fn with_acks_none_not_even_a_refusal_is_told() {
+fn a_refusal_is_told_whatever_acknowledgement_was_wanted() {
     let mut follower = Bench::follower();
-    assert_eq!(follower.append(1, Acks::None), [], "nobody reads the answer");
+    let refused = follower.append(1, Acks::None);
+    assert_eq!(replies(&refused), [(1, Err(ErrorCode::NotLeaderOrFollower))]);
     assert_eq!(follower.log.end(), Offset(0));
     let refused = follower.append(2, Acks::Leader);
     assert_eq!(replies(&refused), [(2, Err(ErrorCode::NotLeaderOrFollower))]);

@@ -16,6 +16,7 @@
 mod actor;
 mod alter;
 mod command;
+mod common;
 mod consume;
 mod disks;
 mod flush;

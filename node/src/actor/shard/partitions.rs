@@ -17,15 +17,15 @@ use tokio::sync::oneshot;
 
 use super::actor::Shard;
 use super::command::{AppendPart, Command, Question};
+use super::common::Common;
 use super::consume::{FetchPart, Gathered, by_shard};
 use super::disks::{Disks, FoundLog, LogDirectory, OpenError};
 use super::handle::ShardHandle;
-use super::maintain::Maintenance;
 use super::metrics::Metrics;
 use super::outside::Outside;
 use super::publish::Publisher;
 use super::slot::Settings;
-use crate::actor::replication::{Fetchers, Heard, Router};
+use crate::actor::replication::Router;
 use crate::config::NodeConfig;
 use crate::kafka::{
     FetchSpec, FetchedItem, ListOffset, ListedOffset, LogDirInfo, ProduceItem, Produced, Turn,
@@ -90,20 +90,11 @@ impl Partitions {
         for (id, log) in opened.logs {
             found[shard_of(id, count)].insert(id, log);
         }
-        let heard = Heard::default();
-        let common = Common {
-            router: Arc::new(Router::new(heard.clone())),
-            heard,
-            registration: Arc::new(AtomicI64::new(BrokerEpoch::NONE.0)),
-            metrics: Arc::default(),
-            config,
-            outside,
-            disks,
-        };
+        let common = Common::new(config, outside, disks);
         let (mut shards, mut arbiters) = (Vec::new(), Vec::new());
         for (index, found) in found.into_iter().enumerate() {
             let arbiter = Arbiter::new();
-            shards.push(common.start_shard(index, found, &arbiter)?);
+            shards.push(start_shard(&common, index, found, &arbiter)?);
             arbiters.push(arbiter);
         }
         let me = common.config.node_id;
@@ -343,68 +334,20 @@ fn shard_of(id: TopicPartition, shards: usize) -> usize {
     (hasher.finish() % shards as u64) as usize
 }
 
-/// What all shards share.
-struct Common {
-    config: Arc<NodeConfig>,
-    outside: Outside,
-    disks: Arc<Disks>,
-    router: Arc<Router>,
-    heard: Heard,
-    registration: Arc<AtomicI64>,
-    metrics: Arc<Metrics>,
-}
-
-impl Common {
-    fn start_shard(
-        &self,
-        index: usize,
-        found: HashMap<TopicPartition, FoundLog>,
-        arbiter: &Arbiter,
-    ) -> Result<ShardHandle, StartError> {
-        let (handle, commands) = ShardHandle::new();
-        let now = Instant::now();
-        let config = &self.config;
-        let fetchers = Fetchers::new(
-            index as u32,
-            config.replica_fetch_wait_max,
-            config.replica_fetch_response_max_bytes,
-        );
-        let shard = Shard {
-            me: config.node_id,
-            config: Arc::clone(config),
-            outside: self.outside.clone(),
-            handle: handle.clone(),
-            disks: Arc::clone(&self.disks),
-            metrics: Arc::clone(&self.metrics),
-            router: Arc::clone(&self.router),
-            heard: self.heard.clone(),
-            registration: Arc::clone(&self.registration),
-            image: Arc::default(),
-            slots: HashMap::new(),
-            recorder: Recorder::open(
-                config.trace.as_ref(),
-                self.outside.origin,
-                &format!("shard-{index}"),
-            )?,
-            found,
-            produces: Default::default(),
-            held: Default::default(),
-            sessions: Default::default(),
-            fetchers,
-            alterations: Default::default(),
-            flushes: Default::default(),
-            timers: Default::default(),
-            maintenance: Maintenance::new(now),
-            watermarks_moved: Default::default(),
-            watermarks_at: None,
-            silence_at: now,
-            silent_told: HashMap::new(),
-            now,
-            effects: Vec::new(),
-            wake: None,
-            commands: Some(commands),
-        };
-        Shard::start_in_arbiter(&arbiter.handle(), move |_| shard);
-        Ok(handle)
-    }
+fn start_shard(
+    common: &Common,
+    index: usize,
+    found: HashMap<TopicPartition, FoundLog>,
+    arbiter: &Arbiter,
+) -> Result<ShardHandle, StartError> {
+    let (handle, commands) = ShardHandle::new();
+    let recorder = Recorder::open(
+        common.config.trace.as_ref(),
+        common.outside.origin,
+        &format!("shard-{index}"),
+    )?;
+    let shard = common.shard(index, found, recorder, handle.clone());
+    let shard = Shard { commands: Some(commands), ..shard };
+    Shard::start_in_arbiter(&arbiter.handle(), move |_| shard);
+    Ok(handle)
 }

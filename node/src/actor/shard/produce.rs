@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use kraft_model::replica::{Acks, Appended, Event, RequestId};
-use kraft_model::{ErrorCode, Offset, TopicPartition};
+use kraft_model::{ErrorCode, TopicPartition};
 use tokio::sync::oneshot;
 
 use super::actor::Shard;
@@ -167,9 +167,6 @@ impl Shard {
     ) -> Result<(), ErrorCode> {
         let slot = self.slots.get(&id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         slot.usable()?;
-        if acks == Acks::None && !slot.replica.is_leader() {
-            return Err(ErrorCode::NotLeaderOrFollower);
-        }
         let header = RecordBatch::read(&bytes).map_err(|_| ErrorCode::CorruptMessage)?;
         if header.size != bytes.len() {
             return Err(ErrorCode::InvalidRecord);
@@ -187,12 +184,6 @@ impl Shard {
         add(&self.metrics.bytes_in, batch.bytes.len());
         add(&self.metrics.batches_in, 1);
         self.step(id, Event::Append { request, batch, acks });
-        if acks == Acks::None {
-            // Nobody waits, and the machine does not answer. Where it is, only others are told.
-            let nowhere = Offset(-1);
-            let appended = Appended { base: nowhere, log_start: nowhere, duplicate: false };
-            self.produces.reply(request, Ok(appended));
-        }
         Ok(())
     }
 

@@ -1,23 +1,20 @@
 //! Record batches for tests, and a shard that no actor drives.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use kraft_model::metadata::{Endpoint, Image, Request, Response};
-use kraft_model::{BrokerEpoch, ClusterId, Incarnation, NodeId, Offset, TopicId, TopicPartition};
+use kraft_model::{ClusterId, Incarnation, NodeId, Offset, TopicId, TopicPartition};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::actor::Shard;
+use super::common::Common;
 use super::disks::{Disks, LogDirectory};
 use super::handle::{Envelope, ShardHandle};
-use super::maintain::Maintenance;
 use super::outside::{BrokerEvents, ControllerClient, LinkFull, Outside, Peers};
 use super::slot::{Settings, Slot};
-use crate::actor::replication::{Fetchers, Heard, Router};
 use crate::config::NodeConfig;
 use crate::peer::Message;
 use crate::storage::{LogConfig, Records};
@@ -60,7 +57,6 @@ pub(super) fn shard(home: &Path) -> (Shard, UnboundedReceiver<Envelope>) {
     let disks = Disks::new(vec![directory], 64).expect("the directory is usable");
     let opened = disks.open_all(LogConfig::default(), 1).expect("the logs are usable");
     let (handle, commands) = ShardHandle::new();
-    let (heard, now) = (Heard::default(), Instant::now());
     let origin =
         Origin { node: NodeId(1), incarnation: Incarnation::ZERO, cluster: ClusterId::ZERO };
     let outside = Outside {
@@ -69,37 +65,9 @@ pub(super) fn shard(home: &Path) -> (Shard, UnboundedReceiver<Envelope>) {
         broker: Arc::new(Nobody),
         origin,
     };
-    let shard = Shard {
-        me: NodeId(1),
-        fetchers: Fetchers::new(0, config.replica_fetch_wait_max, 1 << 20),
-        config: Arc::new(config),
-        outside,
-        handle,
-        disks: Arc::new(disks),
-        metrics: Arc::default(),
-        router: Arc::new(Router::new(heard.clone())),
-        heard,
-        registration: Arc::new(BrokerEpoch::NONE.0.into()),
-        image: Arc::default(),
-        slots: HashMap::new(),
-        recorder: Recorder::default(),
-        found: opened.logs.into_iter().collect(),
-        produces: Default::default(),
-        held: Default::default(),
-        sessions: Default::default(),
-        alterations: Default::default(),
-        flushes: Default::default(),
-        timers: Default::default(),
-        maintenance: Maintenance::new(now),
-        watermarks_moved: Default::default(),
-        watermarks_at: None,
-        silence_at: now,
-        silent_told: HashMap::new(),
-        now,
-        effects: Vec::new(),
-        wake: None,
-        commands: None,
-    };
+    let found = opened.logs.into_iter().collect();
+    let common = Common::new(Arc::new(config), outside, Arc::new(disks));
+    let shard = common.shard(0, found, Recorder::default(), handle);
     (shard, commands)
 }
 

@@ -27,6 +27,11 @@ fn found(home: &Path, is_intact: bool) -> (Vec<Offset>, bool) {
     (offsets, opened.has_damage)
 }
 
+/// For what deletes files when there is time.
+fn deletes() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
+}
+
 fn create(disks: &Disks, topic: u64) -> FoundLog {
     disks.create(&"t".into(), id(topic), LogConfig::default()).expect("it is created")
 }
@@ -59,8 +64,7 @@ fn a_high_watermark_from_before_a_power_failure_is_never_believed_again() {
 #[test]
 fn a_topic_that_takes_a_name_over_does_not_take_over_where_the_other_one_stood() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    // For what deletes files when there is time.
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = deletes();
     let _within = runtime.enter();
     let disks = disks(home.path(), true);
     let old = create(&disks, 1);
@@ -76,7 +80,7 @@ fn a_topic_that_takes_a_name_over_does_not_take_over_where_the_other_one_stood()
 #[test]
 fn a_partition_that_comes_back_does_not_stand_where_its_earlier_log_stood() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = deletes();
     let _within = runtime.enter();
     let disks = disks(home.path(), true);
     let old = create(&disks, 1);
@@ -92,7 +96,7 @@ fn a_partition_that_comes_back_does_not_stand_where_its_earlier_log_stood() {
 #[test]
 fn a_name_passes_to_the_next_topic_while_another_shard_deletes_the_one_before() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = deletes();
     let disks = disks(home.path(), true);
     let within = runtime.enter();
     let mut last = create(&disks, 1);
